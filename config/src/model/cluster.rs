@@ -1,0 +1,156 @@
+//! Clusters: endpoints, how one is picked, and how we connect to it.
+
+use std::time::Duration;
+
+use super::{ByteSize, DnsName, EndpointAddress, HeaderName, Name, TcpOptions, Text};
+
+crate::model! {
+    /// A named group of endpoints that serve the same thing.
+    pub struct Cluster {
+        /// Unique among clusters.
+        name: Name;
+        /// Endpoints by address: `ip:port`, `unix:/path`, or an object with a weight. Exactly one of `endpoints` and `dns`.
+        endpoints: Vec<Endpoint> = Vec::new();
+        /// Endpoints by name: `host:port` (A and AAAA), or an object.
+        dns: Option<DnsEndpoints> = None;
+        /// How an endpoint is picked: a name, or an object with settings.
+        balance: Balance = Balance::PeakEwma(PeakEwma::default());
+        /// Share of its weight a new endpoint begins with, growing over this time. `0s`: full weight at once.
+        slow_start: Duration = Duration::ZERO;
+        /// How long connecting to one endpoint may take, over all its addresses.
+        connect_timeout: Duration = Duration::from_secs(1), in Duration::from_millis(1)..=Duration::from_secs(600);
+        /// Connections kept and allowed.
+        pool: Pool = Pool::default();
+        /// Largest head of a response; else 502.
+        max_header_size: ByteSize = ByteSize(65_536), in ByteSize(1_024)..=ByteSize(1 << 20);
+        /// Fields in the head of a response; else 502.
+        max_headers: u32 = 128, in 8..=4_096;
+        /// Send a PROXY protocol header first. HTTP connections are then not shared between clients.
+        proxy_protocol: SendProxyProtocol = SendProxyProtocol::Off;
+        /// Socket options of connections to the endpoints.
+        tcp: TcpOptions = TcpOptions::default();
+    }
+
+    /// One endpoint.
+    pub struct Endpoint {
+        /// `ip:port` or `unix:/path`.
+        address: EndpointAddress;
+        /// Further addresses of the same endpoint, tried by happy eyeballs (RFC 8305).
+        alternatives: Vec<EndpointAddress> = Vec::new();
+        /// Share of the traffic relative to the others. `0`: none.
+        weight: u32 = 1, in 0..=65_535;
+    }
+
+    /// Endpoints found by DNS.
+    pub struct DnsEndpoints {
+        /// `host:port`; with `srv`, the name of the record.
+        name: DnsName;
+        /// Ask for SRV records: they bring port, priority and weight.
+        srv: bool = false;
+        /// Address families used.
+        family: DnsFamily = DnsFamily::Both;
+    }
+
+    /// Address families of a DNS cluster.
+    pub enum DnsFamily {
+        /// A and AAAA.
+        Both = "both";
+        /// A only.
+        V4 = "v4";
+        /// AAAA only.
+        V6 = "v6";
+    }
+
+    /// How an endpoint is picked.
+    pub oneof Balance {
+        /// In turn, by weight.
+        RoundRobin = "round_robin": RoundRobin;
+        /// By chance, by weight.
+        Random = "random": Random;
+        /// The one of two random choices with fewer active requests.
+        LeastRequest = "least_request": LeastRequest;
+        /// The one of two random choices with the lower latency times active requests.
+        PeakEwma = "peak_ewma": PeakEwma;
+        /// Consistent hashing on a ring (Ketama).
+        RingHash = "ring_hash": RingHash;
+        /// Consistent hashing by Maglev's table (Eisenbud et al., NSDI 2016).
+        Maglev = "maglev": Maglev;
+    }
+
+    /// No settings.
+    pub struct RoundRobin {}
+
+    /// No settings.
+    pub struct Random {}
+
+    /// Power of two choices by active requests.
+    pub struct LeastRequest {
+        /// Endpoints compared per pick.
+        choices: u32 = 2, in 2..=16;
+    }
+
+    /// Power of two choices by peak-sensitive moving average of latency.
+    pub struct PeakEwma {
+        /// Time after which an observation weighs 1/e.
+        /// Why: Linkerd's value.
+        decay: Duration = Duration::from_secs(10), in Duration::from_millis(10)..=Duration::from_secs(3600);
+        /// Latency assumed of an endpoint that has not answered yet.
+        initial_latency: Duration = Duration::from_millis(30), in Duration::from_micros(1)..=Duration::from_secs(60);
+    }
+
+    /// Ring hash.
+    pub struct RingHash {
+        /// What is hashed; the first that a request has counts. None there: a random endpoint.
+        hash_on: Vec<HashOn>;
+        /// Least number of points on the ring.
+        min_size: u32 = 1_024, in 1..=8_388_608;
+    }
+
+    /// Maglev.
+    pub struct Maglev {
+        /// What is hashed; the first that a request has counts. None there: a random endpoint.
+        hash_on: Vec<HashOn>;
+        /// Slots of the table; a prime.
+        table_size: u32 = 65_537, in 3..=5_000_011;
+    }
+
+    /// A property of a request that is hashed.
+    pub oneof HashOn {
+        /// Value of a field.
+        Header = "header": HeaderName;
+        /// Value of a cookie.
+        Cookie = "cookie": Text;
+        /// Value of a query parameter.
+        Query = "query": Text;
+        /// Address of the client.
+        SourceAddress = "source_address": bool;
+    }
+
+    /// Connections to the endpoints of a cluster.
+    pub struct Pool {
+        /// Open connections per endpoint, over all workers.
+        max_connections: u32 = 1_024, in 1..=1_000_000;
+        /// Idle connections kept per endpoint, over all workers.
+        max_idle: u32 = 256, in 0..=1_000_000;
+        /// Requests per endpoint that wait for a connection, over all workers; further ones get 503.
+        max_pending: u32 = 1_024, in 0..=1_000_000;
+        /// How long a request may wait for a connection; else 503.
+        pending_timeout: Duration = Duration::from_secs(3), in Duration::from_millis(1)..=Duration::from_secs(600);
+        /// Idle connections are closed after this long, or earlier where the peer is seen to close earlier.
+        idle_timeout: Duration = Duration::from_secs(60), in Duration::from_millis(10)..=Duration::from_secs(86_400);
+        /// Connections are not reused beyond this age. `0s`: no limit.
+        max_lifetime: Duration = Duration::ZERO;
+        /// Requests on one connection. `0`: no limit.
+        max_requests: u32 = 0;
+    }
+
+    /// Whether a PROXY protocol header is sent first.
+    pub enum SendProxyProtocol {
+        /// None.
+        Off = "off";
+        /// Version 1 (text).
+        V1 = "v1";
+        /// Version 2 (binary).
+        V2 = "v2";
+    }
+}

@@ -1,0 +1,113 @@
+//! Listeners: where connections come from and how strict we are with them.
+
+use std::time::Duration;
+
+use super::{BindAddress, ByteSize, Cidr, Name, Text};
+
+crate::model! {
+    /// An address the proxy accepts connections on.
+    pub struct Listener {
+        /// Unique among listeners. Metrics, logs and state over a reload hang on it.
+        name: Name;
+        /// `ip:port`, `[::]:port` (both families) or `unix:/path`.
+        bind: BindAddress;
+        /// Whose traffic this is.
+        direction: Direction = Direction::Gateway;
+        /// What is spoken here.
+        protocol: Protocol = Protocol::Auto;
+        /// Routes served here, by name. Absent: every route that no listener names.
+        routes: Option<Vec<Name>> = None;
+        /// Cluster for opaque TCP: required by `tcp`, where `auto` sends what is not HTTP, refused by `http`.
+        cluster: Option<Name> = None;
+        /// Connections at one time; further ones are closed at once and counted.
+        max_connections: u32 = 16_384, in 1..=10_000_000;
+        /// Connections the kernel queues before they are accepted.
+        backlog: u32 = 4_096, in 1..=65_535;
+        /// Whether connections begin with a PROXY protocol header (v1 or v2).
+        proxy_protocol: AcceptProxyProtocol = AcceptProxyProtocol::Off;
+        /// How long `auto` waits for the first bytes before a connection counts as opaque (or, without `cluster`, is closed).
+        detect_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(1)..=Duration::from_secs(600);
+        /// Opaque connections: closed after this long without a byte in either direction. `0s`: never.
+        idle_timeout: Duration = Duration::from_secs(3600);
+        /// Any connection: asked to leave (HTTP) or closed (TCP) at this age. `0s`: never.
+        max_lifetime: Duration = Duration::ZERO;
+        /// Socket options of accepted connections.
+        tcp: TcpOptions = TcpOptions::default();
+        /// Limits and manners of HTTP.
+        http: HttpOptions = HttpOptions::default();
+    }
+
+    /// Whose traffic a listener carries.
+    pub enum Direction {
+        /// Towards our workload.
+        Inbound = "inbound";
+        /// From our workload.
+        Outbound = "outbound";
+        /// Neither side is our workload.
+        Gateway = "gateway";
+    }
+
+    /// What a listener speaks.
+    pub enum Protocol {
+        /// HTTP/1 if the first bytes are a request line, opaque otherwise.
+        Auto = "auto";
+        /// HTTP/1.0 and HTTP/1.1.
+        Http = "http";
+        /// Opaque TCP.
+        Tcp = "tcp";
+    }
+
+    /// Whether accepted connections begin with a PROXY protocol header.
+    pub enum AcceptProxyProtocol {
+        /// They do not; such a header is data.
+        Off = "off";
+        /// They do, in version 1 or 2; a connection without one is closed.
+        Required = "required";
+    }
+
+    /// Socket options.
+    pub struct TcpOptions {
+        /// Idle time before the first keepalive probe. `0s`: no probes.
+        keepalive_time: Duration = Duration::from_secs(180);
+        /// Time between probes.
+        keepalive_interval: Duration = Duration::from_secs(30);
+        /// Unanswered probes that end a connection.
+        keepalive_probes: u32 = 3, in 1..=100;
+        /// Longest time sent data may stay unacknowledged (TCP_USER_TIMEOUT). `0s`: the kernel's default.
+        user_timeout: Duration = Duration::from_secs(60);
+    }
+
+    /// Limits and manners of HTTP on a listener.
+    pub struct HttpOptions {
+        /// From the first byte of a request until its head is complete; else 408.
+        /// Why: slow heads hold connections (slowloris); Envoy and Linkerd leave this open.
+        header_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(10)..=Duration::from_secs(3600);
+        /// How long a kept connection may wait for its next request, and a new one for its first.
+        idle_timeout: Duration = Duration::from_secs(60), in Duration::from_millis(10)..=Duration::from_secs(86_400);
+        /// Longest pause within a request body (else 408) or in taking a response (else the connection is cut).
+        stream_idle_timeout: Duration = Duration::from_secs(300);
+        /// Size of a head: request line or status line and all fields; else 431.
+        max_header_size: ByteSize = ByteSize(65_536), in ByteSize(1_024)..=ByteSize(1 << 20);
+        /// Fields in a head or a trailer section; else 431.
+        max_headers: u32 = 128, in 8..=4_096;
+        /// Length of a request line; else 414.
+        max_request_line: ByteSize = ByteSize(16_384), in ByteSize(256)..=ByteSize(1 << 20);
+        /// Size of a request body; else 413. Absent: no limit.
+        max_body_size: Option<ByteSize> = None;
+        /// Requests on one connection before it is closed. `0`: no limit.
+        max_requests: u32 = 0;
+        /// Values of `Upgrade` that are passed on; others are removed.
+        /// Why: an unknown protocol inside a connection would escape routing and policy.
+        upgrades: Vec<Text> = vec![Text::from("websocket")];
+        /// Whether `CONNECT` is taken, and tunnelled to the cluster its route names.
+        connect: bool = false;
+        /// Merge runs of `/` in paths before routing and forwarding.
+        merge_slashes: bool = false;
+        /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Real-IP` are believed and extended; everyone else's are replaced.
+        trusted_proxies: Vec<Cidr> = Vec::new();
+        /// Add our entry to `Via`.
+        via: bool = true;
+        /// Send `Proxy-Status` (RFC 9209) with our own failures. Absent: on for inbound and outbound listeners, off for gateways.
+        proxy_status: Option<bool> = None;
+    }
+}

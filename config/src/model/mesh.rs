@@ -1,0 +1,106 @@
+//! Process-wide settings: workers, limits, drain, DNS, logs, and the two operators' faces.
+
+use std::time::Duration;
+
+use super::{BindAddress, ByteSize, LogOutput, Percent, Text, Workers};
+
+crate::model! {
+    /// Settings of the process.
+    pub struct Mesh {
+        /// Threads that carry traffic; each has its own sockets, pools and buffers. `auto` follows
+        /// the CPU quota of the cgroup, one below one CPU.
+        /// Why: a sidecar that takes no more than it was given is not throttled.
+        workers: Workers = Workers::Auto;
+        /// Bounds over all listeners together.
+        limits: Limits = Limits::default();
+        /// How the process leaves.
+        drain: Drain = Drain::default();
+        /// How names are resolved.
+        dns: Dns = Dns::default();
+        /// One line per request or connection. Absent: no access log.
+        /// Why: Linkerd and Istio leave it off too; a line costs about a microsecond.
+        access_log: Option<AccessLog> = None;
+        /// Distinct series a metric family may hold; what comes after is counted in one series
+        /// labelled `overflow`.
+        /// Why: unbounded labels are how meshes run out of memory (CVE-2025-43915).
+        metric_series: u32 = 2_000, in 16..=1_000_000;
+    }
+
+    /// Bounds of the whole process. What reaches one is refused, counted and logged with its cause.
+    pub struct Limits {
+        /// Downstream connections over all listeners.
+        connections: u32 = 65_536, in 1..=10_000_000;
+        /// Idle buffers each worker keeps for the next connection.
+        buffer_pool: ByteSize = ByteSize(4 << 20), in ByteSize(65_536)..=ByteSize(1 << 30);
+        /// Memory for data that slow TCP receivers have not taken, per worker; beyond it reads
+        /// shrink to 16 KiB.
+        bulk_buffers: ByteSize = ByteSize(16 << 20), in ByteSize(1 << 20)..=ByteSize(4 << 30);
+    }
+
+    /// What happens after SIGTERM, SIGINT or `outrigger drain`.
+    pub struct Drain {
+        /// How long listeners go on accepting, answering with `Connection: close`, after readiness
+        /// turned false.
+        /// Why: load balancers need a moment to see that readiness is gone.
+        grace: Duration = Duration::from_secs(2), in Duration::ZERO..=Duration::from_secs(600);
+        /// How long open requests and connections may go on after that, before they are cut.
+        deadline: Duration = Duration::from_secs(25), in Duration::ZERO..=Duration::from_secs(3600);
+    }
+
+    /// Name resolution for clusters with `dns`.
+    pub struct Dns {
+        /// Shortest time an answer is kept, whatever its TTL.
+        min_ttl: Duration = Duration::from_secs(1), in Duration::from_millis(100)..=Duration::from_secs(3600);
+        /// Longest time an answer is kept, whatever its TTL.
+        max_ttl: Duration = Duration::from_secs(300), in Duration::from_secs(1)..=Duration::from_secs(86_400);
+        /// How long one resolution may take.
+        timeout: Duration = Duration::from_secs(5), in Duration::from_millis(100)..=Duration::from_secs(60);
+        /// Endpoints one name may yield; further answers are left out.
+        max_endpoints: u32 = 256, in 1..=10_000;
+        /// Name servers to ask (`ip:port`) instead of those in `/etc/resolv.conf`.
+        servers: Vec<std::net::SocketAddr> = Vec::new();
+    }
+
+    /// Lines about finished requests and connections.
+    pub struct AccessLog {
+        /// How a line is written.
+        format: LogFormat = LogFormat::Json;
+        /// `stdout`, `stderr` or the path of a file. A file that was renamed or removed is opened
+        /// anew, so that rotation loses nothing.
+        output: LogOutput = LogOutput::Stdout;
+        /// Share of successful requests that are logged. Failures and status 500 and above always are.
+        sample: Percent = Percent(100.0);
+        /// Log only statuses from this one up, and failures.
+        min_status: Option<u16> = None, in 100..=599;
+        /// Log only what took at least this long, and failures.
+        min_duration: Option<Duration> = None;
+        /// Lines that wait for a slow disk; further ones are dropped and counted.
+        buffer: ByteSize = ByteSize(1 << 20), in ByteSize(65_536)..=ByteSize(1 << 30);
+    }
+
+    /// How an access log line is written.
+    pub enum LogFormat {
+        /// One JSON object per line.
+        Json = "json";
+        /// One line of `key=value` pairs.
+        Text = "text";
+    }
+
+    /// The administrative interface: HTTP on loopback or a Unix socket.
+    pub struct Admin {
+        /// Address or Unix socket (`unix:/path`, mode 0600). Anything but loopback or a Unix socket needs `token_file`.
+        bind: BindAddress = BindAddress::LOOPBACK_9901;
+        /// File with a token that every changing request over TCP must carry as `Authorization: Bearer`.
+        /// Without it, changing requests are taken on a Unix socket from the same user alone.
+        token_file: Option<Text> = None;
+        /// Values of `Host` that are answered besides loopback addresses and `localhost`.
+        /// Why: a page in a browser must not reach this by DNS rebinding.
+        allowed_hosts: Vec<Text> = Vec::new();
+    }
+
+    /// Read-only `/live`, `/ready` and `/metrics`; may be bound to the pod's address.
+    pub struct Probes {
+        /// Address to serve them on.
+        bind: BindAddress;
+    }
+}

@@ -1,0 +1,37 @@
+//! Every kind of object a configuration holds. One file per kind.
+//!
+//! A field reads `name: Type = default, in range;`. A field without a default is required.
+//! The first paragraph of a field's documentation says what it is; a line that begins with
+//! `Why:` gives the reason of its default. Nothing here knows how a setting is carried out.
+
+mod cluster;
+mod listener;
+mod mesh;
+mod route;
+mod scalar;
+
+pub use cluster::*;
+pub use listener::*;
+pub use mesh::*;
+pub use route::*;
+pub use scalar::*;
+
+crate::model! {
+    /// The whole configuration of one proxy: what the file holds.
+    pub struct Config {
+        /// Version of this schema. Only `1` exists.
+        version: u32, in 1..=1;
+        /// Settings of the process and defaults of everything in it.
+        mesh: Mesh = Mesh::default();
+        /// The administrative interface. Absent: none is served.
+        admin: Option<Admin> = None;
+        /// Liveness, readiness and metrics for an orchestrator. Absent: served by `admin` alone.
+        probes: Option<Probes> = None;
+        /// The addresses the proxy accepts connections on.
+        listeners: Vec<Listener> = Vec::new();
+        /// How HTTP requests find a cluster.
+        routes: Vec<Route> = Vec::new();
+        /// Named groups of endpoints.
+        clusters: Vec<Cluster> = Vec::new();
+    }
+}

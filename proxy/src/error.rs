@@ -1,0 +1,167 @@
+//! Every way a request or connection can fail, one row each.
+//!
+//! A failure has exactly one cause word, the same in the access log, the metric label and the
+//! `Proxy-Status` header. Words registered for RFC 9209 `error` are used where one fits; the
+//! others are ours. This module decides nothing: code that detects a failure names its cause.
+
+use std::fmt;
+
+macro_rules! causes {
+    ($($(#[doc = $doc:literal])* $variant:ident $status:literal $word:literal $side:ident;)*) => {
+        /// Why a request or connection failed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub(crate) enum Cause { $($(#[doc = $doc])* $variant,)* }
+
+        impl Cause {
+            /// Every cause, in order of declaration; its index is `cause as usize`.
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The status sent to the client, or logged where nothing can be sent.
+            pub(crate) const fn status(self) -> u16 { match self { $(Self::$variant => $status,)* } }
+
+            /// The word in logs, metrics and `Proxy-Status`.
+            pub(crate) const fn word(self) -> &'static str { match self { $(Self::$variant => $word,)* } }
+
+            /// Whose fault it is.
+            pub(crate) const fn side(self) -> Side { match self { $(Self::$variant => Side::$side,)* } }
+
+            /// One sentence for people.
+            pub(crate) const fn explain(self) -> &'static str { match self { $(Self::$variant => concat!($($doc,)*),)* } }
+        }
+    };
+}
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Whoever connected to us.
+    Downstream,
+    /// Whom we connect to.
+    Upstream,
+    /// Us or our configuration.
+    Local,
+}
+
+causes! {
+    /// The request is not valid HTTP, or ambiguous.
+    BadRequest 400 "http_request_error" Downstream;
+    /// The request line is longer than allowed.
+    RequestLineTooLong 414 "request_line_too_long" Downstream;
+    /// The head or trailers of the request are larger than allowed.
+    RequestHeadTooLarge 431 "request_header_too_large" Downstream;
+    /// The request body is larger than allowed.
+    RequestBodyTooLarge 413 "request_body_too_large" Downstream;
+    /// The request's head did not arrive in time.
+    RequestHeadTimeout 408 "request_header_timeout" Downstream;
+    /// The request's body paused for too long.
+    RequestBodyTimeout 408 "request_body_timeout" Downstream;
+    /// The request's HTTP version is not spoken here.
+    VersionNotSupported 505 "http_version_not_supported" Downstream;
+    /// The request uses a transfer coding that is not known.
+    NotImplemented 501 "transfer_coding_not_implemented" Downstream;
+    /// An expectation other than 100-continue.
+    ExpectationFailed 417 "expectation_failed" Downstream;
+    /// CONNECT is not allowed here.
+    ConnectRefused 405 "connect_not_allowed" Downstream;
+    /// The client left before the response was complete.
+    ClientGone 499 "client_gone" Downstream;
+    /// The client did not take the response in time.
+    ClientStalled 499 "client_stalled" Downstream;
+    /// The connection did not begin with a PROXY protocol header.
+    ProxyHeaderInvalid 400 "proxy_protocol_error" Downstream;
+    /// The connection sent nothing that tells its protocol.
+    ProtocolUnknown 400 "protocol_unknown" Downstream;
+    /// The connection was idle for too long.
+    IdleTimeout 408 "idle_timeout" Downstream;
+    /// The connection reached its greatest age.
+    LifetimeReached 408 "lifetime_reached" Local;
+    /// The request has been through this proxy too often.
+    Loop 508 "proxy_loop_detected" Downstream;
+    /// No route matches the request.
+    NoRoute 404 "route_not_found" Local;
+    /// The route points at nothing that exists.
+    BadRoute 500 "proxy_configuration_error" Local;
+    /// The cluster has no endpoint that may be used.
+    NoEndpoint 503 "destination_unavailable" Upstream;
+    /// The name of the cluster could not be resolved.
+    DnsError 502 "dns_error" Upstream;
+    /// Too many connections to the endpoint, and too many requests waiting for one.
+    PoolFull 503 "connection_limit_reached" Upstream;
+    /// The request waited too long for a connection to the endpoint.
+    PoolTimeout 503 "connection_pool_timeout" Upstream;
+    /// Too many downstream connections.
+    TooManyConnections 503 "downstream_connection_limit" Local;
+    /// The endpoint refused the connection.
+    ConnectionRefused 502 "connection_refused" Upstream;
+    /// Connecting to the endpoint took too long.
+    ConnectTimeout 504 "connection_timeout" Upstream;
+    /// The endpoint cannot be reached.
+    Unreachable 502 "destination_ip_unroutable" Upstream;
+    /// The endpoint closed or reset the connection before it answered.
+    UpstreamClosed 502 "connection_terminated" Upstream;
+    /// The endpoint's answer is not valid HTTP, or ambiguous.
+    BadResponse 502 "http_protocol_error" Upstream;
+    /// The head of the endpoint's answer is larger than allowed.
+    ResponseHeadTooLarge 502 "http_response_header_section_size" Upstream;
+    /// The endpoint's answer ended before it was complete.
+    ResponseIncomplete 502 "http_response_incomplete" Upstream;
+    /// The endpoint switched protocols without being asked, or to another one.
+    UpgradeFailed 502 "http_upgrade_failed" Upstream;
+    /// The endpoint paused for too long within its answer.
+    UpstreamStalled 504 "connection_read_timeout" Upstream;
+    /// The endpoint's answer took longer than the route allows one try.
+    BackendTimeout 504 "backend_request_timeout" Upstream;
+    /// The request took longer than the route allows.
+    RequestTimeout 504 "http_response_timeout" Upstream;
+    /// The process is shutting down.
+    Draining 503 "draining" Local;
+    /// Something inside the proxy failed.
+    Internal 500 "proxy_internal_error" Local;
+}
+
+/// A failure and, for people, what exactly was wrong.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) cause: Cause,
+    /// A few fixed words for the log, such as `bare LF in head`; never data of a peer.
+    pub(crate) detail: &'static str,
+}
+
+impl Failure {
+    pub(crate) const fn new(cause: Cause, detail: &'static str) -> Self {
+        Self { cause, detail }
+    }
+}
+
+impl From<Cause> for Failure {
+    fn from(cause: Cause) -> Self {
+        Self { cause, detail: "" }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.cause.word())?;
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn words_are_unique_tokens() {
+        let words: HashSet<_> = Cause::ALL.iter().map(|c| c.word()).collect();
+        assert_eq!(words.len(), Cause::ALL.len());
+        assert!(words.iter().all(|w| {
+            w.bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        }));
+    }
+}

@@ -1,0 +1,7 @@
+//! The Outrigger data plane.
+
+mod cluster;
+mod error;
+mod message;
+mod net;
+mod telemetry;

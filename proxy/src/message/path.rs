@@ -1,0 +1,1 @@
+//! Path normalisation: done once, before anything is decided.

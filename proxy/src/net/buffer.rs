@@ -1,0 +1,120 @@
+//! Buffers, and the free lists each worker keeps of them.
+//!
+//! A connection holds a buffer only while it has work; an idle one holds none.
+
+use std::{cell::RefCell, rc::Rc};
+
+/// Bytes received and not yet consumed: `data[start..end]`. The storage is initialised once.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    data: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    /// A buffer of fixed capacity.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self {
+            data: vec![0; capacity],
+            start: 0,
+            end: 0,
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.data.len()
+    }
+
+    /// What was received and not consumed.
+    pub(crate) fn filled(&self) -> &[u8] {
+        self.data.get(self.start..self.end).unwrap_or_default()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Room behind what was received.
+    pub(crate) fn spare(&mut self) -> &mut [u8] {
+        if self.is_empty() {
+            self.start = 0;
+            self.end = 0;
+        }
+        self.data.get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// `n` bytes were written to [`Buffer::spare`].
+    pub(crate) fn received(&mut self, n: usize) {
+        self.end = (self.end + n).min(self.data.len());
+    }
+
+    /// The first `n` bytes are done with.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start = (self.start + n).min(self.end);
+    }
+
+    /// Moves what is left to the front, so that all room is behind it.
+    pub(crate) fn compact(&mut self) {
+        self.data.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+    }
+
+    /// Makes the buffer at least this large, keeping what it holds.
+    pub(crate) fn grow(&mut self, capacity: usize) {
+        if capacity > self.data.len() {
+            self.compact();
+            self.data.resize(capacity, 0);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+}
+
+/// A worker's free list of buffers of one size.
+#[derive(Clone, Debug)]
+pub(crate) struct BufferPool(Rc<Shelf>);
+
+#[derive(Debug)]
+struct Shelf {
+    free: RefCell<Vec<Buffer>>,
+    size: usize,
+    keep: usize,
+}
+
+impl BufferPool {
+    /// Buffers of `size` bytes, of which up to `keep` wait for reuse.
+    pub(crate) fn new(size: usize, keep: usize) -> Self {
+        Self(Rc::new(Shelf {
+            free: RefCell::default(),
+            size,
+            keep,
+        }))
+    }
+
+    pub(crate) fn take(&self) -> Buffer {
+        let free = self.0.free.borrow_mut().pop();
+        free.unwrap_or_else(|| Buffer::with_capacity(self.0.size))
+    }
+
+    /// Gives a buffer back. One that was grown is let go.
+    pub(crate) fn give(&self, mut buffer: Buffer) {
+        let mut free = self.0.free.borrow_mut();
+        if buffer.capacity() == self.0.size && free.len() < self.0.keep {
+            buffer.clear();
+            free.push(buffer);
+        }
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.0.size
+    }
+}

@@ -1,0 +1,97 @@
+//! What is counted. Handles are resolved when a snapshot is built; the request path only
+//! increments cells.
+
+use std::sync::Arc;
+
+use super::cells::{Counter, Gauge, Histogram, PerWorker};
+use crate::error::Cause;
+
+/// One counter per cause of failure.
+#[derive(Debug)]
+pub(crate) struct CauseCounters(Box<[Counter]>);
+
+impl Default for CauseCounters {
+    fn default() -> Self {
+        Self(Cause::ALL.iter().map(|_| Counter::default()).collect())
+    }
+}
+
+impl CauseCounters {
+    pub(crate) fn inc(&self, cause: Cause) {
+        if let Some(counter) = self.0.get(cause as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Causes that occurred, with their counts.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (Cause, u64)> + '_ {
+        Cause::ALL
+            .iter()
+            .copied()
+            .zip(self.0.iter().map(Counter::value))
+            .filter(|(_, n)| *n > 0)
+    }
+}
+
+/// Of one listener.
+#[derive(Debug, Default)]
+pub(crate) struct ListenerCells {
+    /// Connections accepted.
+    pub(crate) accepted: Counter,
+    /// Connections open now.
+    pub(crate) active: Gauge,
+    /// Bytes received from and sent to clients.
+    pub(crate) received: Counter,
+    pub(crate) sent: Counter,
+    /// Failures before a route was found, and of opaque connections.
+    pub(crate) failures: CauseCounters,
+}
+
+/// Of one route (HTTP).
+#[derive(Debug, Default)]
+pub(crate) struct RouteCells {
+    /// Responses by class of status: index 1 to 5; 0 counts requests that ended without one.
+    pub(crate) responses: [Counter; 6],
+    /// Requests in flight.
+    pub(crate) active: Gauge,
+    pub(crate) failures: CauseCounters,
+    /// From the first byte of the request to the last of the response.
+    pub(crate) duration: Histogram,
+    /// The part of it spent in this proxy: not waiting for a peer.
+    pub(crate) overhead: Histogram,
+}
+
+/// Of one cluster.
+#[derive(Debug, Default)]
+pub(crate) struct ClusterCells {
+    /// Requests sent, by class of the response's status; 0 counts those without one.
+    pub(crate) responses: [Counter; 6],
+    /// Requests in flight.
+    pub(crate) active: Gauge,
+    /// Connections opened, and open now.
+    pub(crate) connects: Counter,
+    pub(crate) connect_failures: Counter,
+    pub(crate) connections: Gauge,
+    /// Requests sent on a connection that had served another before.
+    pub(crate) reused: Counter,
+    /// Requests sent a second time because the first was provably not processed.
+    pub(crate) resent: Counter,
+    /// Requests waiting for a connection now.
+    pub(crate) pending: Gauge,
+    pub(crate) sent: Counter,
+    pub(crate) received: Counter,
+    /// From sending a request to the head of its response.
+    pub(crate) latency: Histogram,
+}
+
+/// Of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct WorkerCells {
+    /// Connections ended by a panic.
+    pub(crate) panics: Counter,
+    /// `accept` calls that failed, by lack of descriptors or otherwise.
+    pub(crate) accept_errors: Counter,
+}
+
+/// Cells of every worker for one object.
+pub(crate) type Cells<T> = Arc<PerWorker<T>>;
