@@ -102,6 +102,8 @@ pub(crate) struct ResponseHead {
     pub(crate) version: Version,
     pub(crate) fields: Fields,
     pub(crate) body: Body,
+    /// `Content-Length`, also where no body follows (HEAD, 304).
+    pub(crate) declared_length: Option<u64>,
     /// The peer keeps the connection open.
     pub(crate) keep_alive: bool,
     /// `Keep-Alive: timeout=N`, in seconds.
