@@ -13,6 +13,6 @@ mod write;
 
 pub(crate) use body::{Decoder, Step};
 pub(crate) use request::parse_request;
-pub(crate) use response::{Asked, parse_response};
+pub(crate) use response::{Asked, as_response, parse_response};
 pub(crate) use scan::{HeadScan, Limits};
 pub(crate) use write::{Delivery, write_request, write_response, write_trailers};

@@ -50,7 +50,7 @@ pub(crate) fn parse_response(
 }
 
 /// A failure found by code shared with requests, in the words of responses.
-pub(super) fn as_response(failure: Failure) -> Failure {
+pub(crate) fn as_response(failure: Failure) -> Failure {
     let cause = match failure.cause {
         Cause::RequestHeadTooLarge | Cause::RequestLineTooLong => Cause::ResponseHeadTooLarge,
         _ => Cause::BadResponse,

@@ -2,7 +2,10 @@
 //!
 //! A connection holds a buffer only while it has work; an idle one holds none.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 /// Bytes received and not yet consumed: `data[start..end]`. The storage is initialised once.
 #[derive(Debug, Default)]
@@ -10,6 +13,38 @@ pub(crate) struct Buffer {
     data: Vec<u8>,
     start: usize,
     end: usize,
+    /// What it took from a budget beyond its first size.
+    lease: Option<Lease>,
+}
+
+/// Memory that the buffers of a worker may take beyond their usual size, all together.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget(Rc<Cell<usize>>);
+
+impl Budget {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self(Rc::new(Cell::new(bytes)))
+    }
+
+    /// Takes part of the budget until the lease is dropped; `None` where too little is left.
+    pub(crate) fn lease(&self, bytes: usize) -> Option<Lease> {
+        let left = self.0.get().checked_sub(bytes)?;
+        self.0.set(left);
+        Some(Lease { budget: self.clone(), bytes })
+    }
+}
+
+/// A part of a [`Budget`] in use.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    budget: Budget,
+    bytes: usize,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.budget.0.set(self.budget.0.get() + self.bytes);
+    }
 }
 
 impl Buffer {
@@ -19,6 +54,7 @@ impl Buffer {
             data: vec![0; capacity],
             start: 0,
             end: 0,
+            lease: None,
         }
     }
 
@@ -70,6 +106,24 @@ impl Buffer {
         if capacity > self.data.len() {
             self.compact();
             self.data.resize(capacity, 0);
+        }
+    }
+
+    /// Grows an empty buffer if the budget allows.
+    pub(crate) fn grow_within(&mut self, budget: &Budget, capacity: usize) {
+        debug_assert!(self.is_empty(), "what a buffer holds is not moved into bulk memory");
+        self.lease = None;
+        if let Some(lease) = budget.lease(capacity) {
+            self.data = vec![0; capacity];
+            self.lease = Some(lease);
+            self.clear();
+        }
+    }
+
+    /// Makes an empty buffer at most this large.
+    pub(crate) fn shrink(&mut self, capacity: usize) {
+        if self.is_empty() && self.data.len() > capacity {
+            *self = Self::with_capacity(capacity);
         }
     }
 

@@ -1,0 +1,201 @@
+//! From the head of a response to its last byte at the client, while the request may still be
+//! on its way up.
+//!
+//! The endpoint's connection goes back to its pool as soon as the response is read, before the
+//! client has taken it.
+
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::{
+    Conn, Next,
+    attempt::{Exchange, Upload, impatience, usual},
+    exchange::Stop,
+    forwarded,
+    patience::Patience,
+    pump::{Broken, Encoding, Plan, Progress, Pump},
+    record::Ledger,
+    reply,
+};
+use crate::{
+    error::{Cause, Failure},
+    filter::{self, ResponseContext},
+    h1::{self, Delivery, Limits, write_response},
+    message::{Body, Known, RequestView, ResponseView, Version},
+    route::{Backend, Rule},
+    shared::State,
+    timer::now,
+    upstream::Connection,
+};
+
+/// Delivers the response whose head is in `state`.
+pub(super) async fn response(
+    conn: &mut Conn,
+    state: &mut State,
+    ledger: &mut Ledger,
+    rule: &Arc<Rule>,
+    backend: &Backend,
+    exchange: Exchange,
+    mut patience: Patience,
+) -> Result<Next, Stop> {
+    let Exchange { mut connection, in_flight, mut upload } = exchange;
+    let mut close = !state.request.keep_alive || conn.is_leaving();
+    let (encoding, body) = framing(state.response.body, state.request.version, &mut close);
+    let out = write_head(state, rule, backend, &in_flight.endpoint, Delivery { body, close, version: state.request.version, upgrade: false });
+    let head_len = state.response.len;
+    state.upstream.consume(head_len);
+    let limits = Limits { line: usize::MAX / 2, ..conn.listener.http.limits };
+    let written = out.len() as u64;
+    let plan = Plan { body: state.response.body, encoding, limits, most: u64::MAX, from_upstream: true, budget: conn.worker.budget.clone() };
+    let mut pump = Pump::new(plan, out);
+    ledger.status = state.response.status;
+    let read = poll_fn(|cx| poll_relay(cx, conn, state, &mut connection, &mut upload, &mut pump, &mut patience)).await;
+    ledger.answered_at = if ledger.answered_at == 0 { now() } else { ledger.answered_at };
+    let done = match read {
+        Ok(done) => done,
+        Err(failure) => return Err(fail(state, ledger, pump, upload, failure)),
+    };
+    let complete = upload.is_complete();
+    let clean = pump.unread(&state.upstream) == 0;
+    if state.response.keep_alive && complete && clean {
+        let kept = state.response.keep_alive_timeout;
+        connection.release(ledger.answered_at, kept, conn.worker.process.workers);
+    } else {
+        drop(connection);
+    }
+    if done == Progress::SourceDone {
+        let flushed = poll_fn(|cx| poll_rest(cx, conn, state, &mut pump, &mut patience)).await;
+        if let Err(failure) = flushed {
+            return Err(fail(state, ledger, pump, upload, failure));
+        }
+    }
+    drop(in_flight);
+    let read_all = upload.is_read();
+    ledger.sent += written + pump.moved;
+    let (received, lent) = upload.finish();
+    ledger.received += received;
+    state.to_upstream = lent;
+    state.to_downstream = pump.into_out();
+    state.upstream.clear();
+    usual(state);
+    Ok(if close || !read_all { Next::Close } else { Next::KeepAlive })
+}
+
+/// Ends the books of a response that failed on the way.
+fn fail(state: &mut State, ledger: &mut Ledger, pump: Pump, upload: Upload, failure: Failure) -> Stop {
+    // Nothing has left yet: the client can still be told properly.
+    let answered = !(pump.is_untouched() && pump.is_blocked());
+    if !answered {
+        ledger.status = 0;
+    }
+    ledger.sent += pump.moved;
+    let (received, lent) = upload.finish();
+    ledger.received += received;
+    state.to_upstream = lent;
+    state.to_downstream = pump.into_out();
+    state.upstream.clear();
+    usual(state);
+    Stop { failure, answered }
+}
+
+/// How the response is framed for this client.
+fn framing(body: Body, version: Version, close: &mut bool) -> (Encoding, Body) {
+    match (body, version) {
+        (Body::Chunked | Body::UntilClose, Version::Http11) => (Encoding::Chunked, Body::Chunked),
+        (Body::Chunked | Body::UntilClose, Version::Http10) => {
+            *close = true;
+            (Encoding::Plain, Body::UntilClose)
+        }
+        (body, _) => (Encoding::Plain, body),
+    }
+}
+
+/// Applies filters and writes the head.
+fn write_head(
+    state: &mut State,
+    rule: &Rule,
+    backend: &Backend,
+    endpoint: &crate::cluster::endpoint::Endpoint,
+    delivery: Delivery,
+) -> Vec<u8> {
+    let view = ResponseView { bytes: state.upstream.filled(), head: &state.response };
+    let edits = &mut state.response_edits;
+    if view.head.fields.iter().any(|f| f.known == Known::Connection) {
+        forwarded::drop_listed(view.bytes, &view.head.fields, edits);
+    }
+    let mut context = ResponseContext { response: view, edits };
+    filter::apply_to_response(&backend.filters, &mut context);
+    filter::apply_to_response(&rule.filters, &mut context);
+    if let Some(session) = &rule.session {
+        let request = RequestView { bytes: &state.head, head: &state.request };
+        if request.cookie(session.cookie.as_bytes()) != Some(endpoint.token().as_bytes()) {
+            session.set_cookie(endpoint.token(), edits);
+        }
+    }
+    if reply::lacks_date(view.head) {
+        reply::date(|text| edits.add("Date", text));
+    }
+    let mut out = std::mem::take(&mut state.to_downstream);
+    out.clear();
+    write_response(&mut out, &view, edits, delivery);
+    out
+}
+
+/// Moves the response down and what is left of the request up, until the response is read.
+fn poll_relay(
+    cx: &mut Context<'_>,
+    conn: &mut Conn,
+    state: &mut State,
+    connection: &mut Connection,
+    upload: &mut Upload,
+    pump: &mut Pump,
+    patience: &mut Patience,
+) -> Poll<Result<Progress, Failure>> {
+    let moved = pump.poll(cx, &mut connection.stream, &mut state.upstream, &mut conn.stream);
+    match moved {
+        Poll::Ready(Ok(progress)) => return Poll::Ready(Ok(progress)),
+        Poll::Ready(Err(broken)) => return Poll::Ready(Err(why(broken))),
+        Poll::Pending => {}
+    }
+    upload.poll(cx, conn, state, connection)?;
+    *upload.progressed() |= std::mem::take(&mut pump.progressed);
+    let client_slow = pump.is_blocked();
+    let upload_waits = !upload.is_complete() && !upload.is_blocked();
+    let on_pause = move || match (client_slow, upload_waits) {
+        (true, _) => Cause::ClientStalled,
+        (false, true) => Cause::RequestBodyTimeout,
+        (false, false) => Cause::UpstreamStalled,
+    };
+    if let Some(failure) = impatience(conn, cx, patience, upload.progressed(), on_pause) {
+        return Poll::Ready(Err(failure));
+    }
+    if upload.is_complete() && super::attempt::poll_gone(conn, state, cx) {
+        return Poll::Ready(Err(Failure::new(Cause::ClientGone, "within the response")));
+    }
+    Poll::Pending
+}
+
+/// Writes what is left of a response that was read.
+fn poll_rest(cx: &mut Context<'_>, conn: &mut Conn, state: &mut State, pump: &mut Pump, patience: &mut Patience) -> Poll<Result<(), Failure>> {
+    match pump.poll_flush(cx, &mut state.upstream, &mut conn.stream) {
+        Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+        Poll::Ready(Err(_)) => return Poll::Ready(Err(Failure::new(Cause::ClientGone, "within the response"))),
+        Poll::Pending => {}
+    }
+    match impatience(conn, cx, patience, &mut pump.progressed, || Cause::ClientStalled) {
+        Some(failure) => Poll::Ready(Err(failure)),
+        None => Poll::Pending,
+    }
+}
+
+fn why(broken: Broken) -> Failure {
+    match broken {
+        Broken::SourceEnded => Failure::new(Cause::ResponseIncomplete, "the endpoint closed within the body"),
+        Broken::Source(_) => Failure::new(Cause::ResponseIncomplete, "the endpoint reset within the body"),
+        Broken::Framing(failure) => h1::as_response(failure),
+        Broken::Sink(_) => Failure::new(Cause::ClientGone, "within the response"),
+    }
+}

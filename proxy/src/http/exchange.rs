@@ -1,0 +1,204 @@
+//! One request and its response, every step in order.
+//!
+//! Read top to bottom: [`exchange`] calls [`run`], which decides (normalise, forwarded fields,
+//! route, filters, backend) and hands over to `attempt` (which endpoint, sending) and `deliver`
+//! (the response). Whatever fails comes back here and becomes an answer, a count and a log line.
+
+use std::sync::Arc;
+
+use super::{
+    Conn, Next,
+    attempt::{self, Answered},
+    deliver, forwarded,
+    patience::Patience,
+    record::Ledger,
+    reply, tunnel,
+};
+use crate::{
+    error::{Cause, Failure},
+    filter::{self, Flow, RequestContext},
+    message::{Body, Method, RequestView, path},
+    route::{Backend, Rule},
+    shared::State,
+};
+
+/// Why an exchange cannot go on.
+pub(super) struct Stop {
+    pub(super) failure: Failure,
+    /// Part of the response has left: nothing else can be sent.
+    pub(super) answered: bool,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self { failure, answered: false }
+    }
+}
+
+/// Serves the request whose head is in `state`.
+pub(super) async fn exchange(conn: &mut Conn, state: &mut State) -> Next {
+    let mut ledger = Ledger::new();
+    conn.served = conn.served.saturating_add(1);
+    state.edits.clear();
+    state.response_edits.clear();
+    ledger.received = state.head.len() as u64;
+    let next = match run(conn, state, &mut ledger).await {
+        Ok(next) => next,
+        Err(stop) => conclude(conn, state, &mut ledger, stop).await,
+    };
+    ledger.close(conn, state);
+    next
+}
+
+/// Answers a request that could not even be read.
+pub(super) async fn refuse(conn: &mut Conn, state: &mut State, failure: Failure) -> Next {
+    let mut ledger = Ledger::new();
+    state.edits.clear();
+    // Nothing that was parsed so far may be believed, but HEAD and version are not needed to close.
+    state.request = crate::message::RequestHead::default();
+    state.head.clear();
+    ledger.received = state.downstream.len() as u64;
+    let next = conclude(conn, state, &mut ledger, failure.into()).await;
+    ledger.close(conn, state);
+    next
+}
+
+/// A failure becomes an answer, if one can still be sent.
+async fn conclude(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, stop: Stop) -> Next {
+    let cause = stop.failure.cause;
+    let silent = stop.answered || matches!(cause, Cause::ClientGone | Cause::ClientStalled);
+    let next = if silent {
+        Next::Abort
+    } else {
+        let json = state.request.len > 0 && reply::prefers_json(&RequestView { bytes: &state.head, head: &state.request });
+        let answer = reply::for_failure(&stop.failure, json, conn.listener.http.proxy_status);
+        // After a request that is broken or incomplete nothing on this connection can be trusted.
+        let keep = cause.side() != crate::error::Side::Downstream || matches!(cause, Cause::Loop | Cause::ConnectRefused);
+        match reply::send(conn, state, &answer, keep && state.request.len > 0).await {
+            Ok(next) => {
+                ledger.status = answer.status;
+                ledger.sent += answer.body.len() as u64;
+                next
+            }
+            Err(_) => Next::Abort,
+        }
+    };
+    ledger.failure = Some(stop.failure);
+    next
+}
+
+/// The steps of a request.
+async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<Next, Stop> {
+    let registered = conn.refresh();
+    normalise(conn, state)?;
+    let settings = &conn.listener.http;
+    let view = RequestView { bytes: &state.head, head: &state.request };
+    forwarded::prepare(conn, &view, &mut state.edits, &mut conn.worker.random.borrow_mut())?;
+    if let Body::Length(n) = state.request.body {
+        if n > settings.max_body {
+            return Err(Failure::new(Cause::RequestBodyTooLarge, "Content-Length").into());
+        }
+    }
+    if state.request.method == Method::Connect && !settings.connect {
+        return Err(Failure::from(Cause::ConnectRefused).into());
+    }
+    if !registered {
+        return Err(Failure::new(Cause::NoRoute, "the listener was removed").into());
+    }
+    let (rule, matched_prefix) = match conn.listener.table.find(&view) {
+        Some(found) => (Arc::clone(found.rule), found.matched_prefix),
+        None => return Err(Failure::from(Cause::NoRoute).into()),
+    };
+    ledger.rule = Some(Arc::clone(&rule));
+    let _active = Active::new(&rule, conn.worker.id);
+    let mut context = RequestContext {
+        request: view,
+        edits: &mut state.edits,
+        scheme: "http",
+        matched_prefix,
+        listener_port: conn.local.map(|l| l.port()),
+    };
+    if let Flow::Reply(answer) = filter::apply_to_request(&rule.filters, &mut context) {
+        let next = reply::send(conn, state, &answer, true).await.map_err(gone)?;
+        ledger.status = answer.status;
+        ledger.sent += answer.body.len() as u64;
+        return Ok(next);
+    }
+    let backend = choose(&rule, &view, conn)?;
+    if let Flow::Reply(answer) = filter::apply_to_request(&backend.filters, &mut context) {
+        let next = reply::send(conn, state, &answer, true).await.map_err(gone)?;
+        ledger.status = answer.status;
+        return Ok(next);
+    }
+    forward(conn, state, ledger, &rule, backend).await
+}
+
+fn gone(failure: Failure) -> Stop {
+    Stop { failure, answered: true }
+}
+
+/// The path as everybody from here on sees it.
+fn normalise(conn: &Conn, state: &mut State) -> Result<(), Failure> {
+    let raw = match &state.request.normal_path {
+        Some(path) => path.as_bytes(),
+        None => state.request.path.of(&state.head),
+    };
+    if raw.first() != Some(&b'/') {
+        return Ok(());
+    }
+    match path::normalise(raw, conn.listener.http.merge_slashes) {
+        Ok(None) => Ok(()),
+        Ok(Some(normal)) => {
+            state.request.normal_path = Some(normal);
+            Ok(())
+        }
+        Err(error) => Err(Failure::new(Cause::BadRequest, error.detail())),
+    }
+}
+
+/// The backend of a session, or one by weight.
+fn choose<'a>(rule: &'a Rule, view: &RequestView<'_>, conn: &Conn) -> Result<&'a Backend, Failure> {
+    if let Some(token) = rule.session.as_ref().and_then(|s| view.cookie(s.cookie.as_bytes())) {
+        let mut backends = rule.backends.iter();
+        let home = backends.find(|b| b.cluster.as_ref().is_some_and(|c| c.endpoint_by_token(token).is_some()));
+        if let Some(backend) = home {
+            return Ok(backend);
+        }
+    }
+    let chosen = rule.backends.pick(&mut conn.worker.random.borrow_mut());
+    chosen.ok_or(Failure::new(Cause::BadRoute, "no backend has a weight"))
+}
+
+/// Sends the request to an endpoint of the backend and the response to the client.
+async fn forward(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, rule: &Arc<Rule>, backend: &Backend) -> Result<Next, Stop> {
+    let cluster = backend.cluster.as_ref().ok_or(Failure::new(Cause::BadRoute, "the backend names no cluster"))?;
+    ledger.cluster = Some(Arc::clone(cluster));
+    let mut patience = Patience::new(ledger.began, rule.request_timeout, conn.listener.http.stream_idle_timeout);
+    if state.request.method == Method::Connect {
+        return tunnel::connect(conn, state, ledger, rule, cluster, patience).await;
+    }
+    let answered = attempt::run(conn, state, ledger, rule, cluster, &mut patience).await?;
+    match answered {
+        Answered::Response(exchange) => deliver::response(conn, state, ledger, rule, backend, exchange, patience).await,
+        Answered::Switched(exchange) => tunnel::upgrade(conn, state, ledger, rule, backend, exchange).await,
+    }
+}
+
+/// A request in flight, counted for its route.
+struct Active {
+    rule: Arc<Rule>,
+    worker: usize,
+}
+
+impl Active {
+    fn new(rule: &Arc<Rule>, worker: usize) -> Self {
+        rule.cells.at(worker).active.inc();
+        Self { rule: Arc::clone(rule), worker }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.rule.cells.at(self.worker).active.dec();
+    }
+}

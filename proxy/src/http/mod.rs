@@ -1,0 +1,270 @@
+//! One HTTP/1 connection: heads in, exchanges, and when to stop.
+//!
+//! An idle connection is a small future without buffers ([`serve`] waiting for readiness); one
+//! with work is a boxed future with working state, given back after a second without a request.
+//! What happens within one request is in [`exchange`].
+
+mod attempt;
+mod deliver;
+mod exchange;
+mod forwarded;
+mod patience;
+mod pump;
+mod record;
+mod reply;
+mod tunnel;
+
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::io::AsyncWrite;
+
+use crate::{
+    drain::Phase,
+    error::{Cause, Failure},
+    h1::{HeadScan, parse_request},
+    net::{buffer::Buffer, stream::Stream},
+    shared::{State, Worker},
+    snapshot::Listener,
+    timer::{Timer, now},
+};
+
+/// After this long without a request a connection gives its working state back.
+const SWEEP: Duration = Duration::from_secs(1);
+/// What a client may still send after we decided to close, so that it gets to read our answer
+/// instead of a reset (RFC 9112 section 9.6), and how long we wait for it.
+const LINGER_BYTES: usize = 262_144;
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A downstream connection and what is known of it.
+pub(crate) struct Conn {
+    pub(crate) stream: Stream,
+    pub(crate) timer: Timer,
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) listener: Arc<Listener>,
+    /// The version of the table that `listener` is from.
+    pub(crate) version: u64,
+    /// `None` on Unix sockets.
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) opened: u64,
+    pub(crate) served: u32,
+}
+
+/// What follows a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Another request may come.
+    KeepAlive,
+    /// Tell the client that we are done, let it read what it was sent, close.
+    Close,
+    /// Nothing more can be done with this connection.
+    Abort,
+}
+
+/// Why waiting for a head ended.
+enum Wait {
+    Head,
+    /// Nothing came for a while.
+    Idle,
+    /// The client left between requests, or was idle for too long, or is asked to.
+    Left,
+    Failed(Failure),
+}
+
+/// Serves a connection to its end. `first` holds bytes that were already read, if any were.
+pub(crate) async fn serve(mut conn: Conn, first: Option<Box<State>>) {
+    let mut state = Some(first.unwrap_or_else(|| conn.worker.take_state()));
+    loop {
+        let mut working = match state.take() {
+            Some(state) => state,
+            None if conn.readable().await => conn.worker.take_state(),
+            None => return,
+        };
+        let go_on = Box::pin(burst(&mut conn, &mut working)).await;
+        conn.worker.give_state(working);
+        if !go_on {
+            return;
+        }
+    }
+}
+
+/// Serves requests until the connection ends (`false`) or is idle (`true`).
+async fn burst(conn: &mut Conn, state: &mut State) -> bool {
+    let idle_since = now();
+    let mut idle_since = Some(idle_since);
+    loop {
+        let next = match read_head(conn, state, idle_since.take().unwrap_or_else(now)).await {
+            Wait::Idle => return true,
+            Wait::Left => return false,
+            Wait::Head => exchange::exchange(conn, state).await,
+            Wait::Failed(failure) => exchange::refuse(conn, state, failure).await,
+        };
+        match next {
+            Next::KeepAlive => {}
+            Next::Close => {
+                linger(conn, state).await;
+                return false;
+            }
+            Next::Abort => return false,
+        }
+    }
+}
+
+/// Reads until a head is complete, and parses it into `state`.
+async fn read_head(conn: &mut Conn, state: &mut State, since: u64) -> Wait {
+    let mut scan = HeadScan::default();
+    // One empty line before a request is tolerated (RFC 9112 section 2.2).
+    let mut leading = true;
+    let mut begun = false;
+    conn.timer.set(since, SWEEP.min(conn.listener.http.idle_timeout));
+    let listener = Arc::clone(&conn.listener);
+    let settings = &listener.http;
+    let len = poll_fn(|cx| {
+        loop {
+            match state.downstream.filled() {
+                [b'\r', b'\n', ..] if leading => {
+                    leading = false;
+                    state.downstream.consume(2);
+                    continue;
+                }
+                [] => {}
+                [b'\r'] if leading => {}
+                bytes => {
+                    leading = false;
+                    match scan.advance(bytes, &settings.limits) {
+                        Ok(Some(len)) => return Poll::Ready(Ok(len)),
+                        Ok(None) => {}
+                        Err(failure) => return Poll::Ready(Err(Wait::Failed(failure))),
+                    }
+                }
+            }
+            if !begun && !state.downstream.is_empty() {
+                begun = true;
+                conn.timer.set(now(), settings.header_timeout);
+            }
+            if let Some(end) = conn.poll_waiting(cx, begun, since) {
+                return Poll::Ready(Err(end));
+            }
+            make_room(&mut state.downstream);
+            match conn.stream.poll_read_into(cx, state.downstream.spare()) {
+                Poll::Ready(Ok(n)) if n > 0 => state.downstream.received(n),
+                Poll::Ready(_) if begun => {
+                    return Poll::Ready(Err(Wait::Failed(Failure::new(Cause::ClientGone, "within a request head"))));
+                }
+                Poll::Ready(_) => return Poll::Ready(Err(Wait::Left)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+    let len = match len {
+        Ok(len) => len,
+        Err(end) => return end,
+    };
+    state.head.clear();
+    state.head.extend_from_slice(state.downstream.filled().get(..len).unwrap_or_default());
+    state.downstream.consume(len);
+    match parse_request(&state.head, &settings.limits, &mut state.request) {
+        Ok(()) => Wait::Head,
+        Err(failure) => Wait::Failed(failure),
+    }
+}
+
+/// Room to read into. Heads make a buffer grow; their limit is judged before it matters.
+fn make_room(buffer: &mut Buffer) {
+    if buffer.spare().is_empty() {
+        buffer.compact();
+        if buffer.spare().is_empty() {
+            buffer.grow(buffer.capacity() * 2);
+        }
+    }
+}
+
+/// Lets the client read what it was sent: half-close, then take and drop what it still sends, within bounds.
+async fn linger(conn: &mut Conn, state: &mut State) {
+    conn.timer.set(now(), LINGER);
+    let mut taken = 0;
+    poll_fn(|cx| {
+        if Pin::new(&mut conn.stream).poll_shutdown(cx).is_pending() || conn.worker.phase.get() == Phase::Cut {
+            return Poll::Ready(());
+        }
+        while taken < LINGER_BYTES && conn.timer.poll_expired(cx).is_pending() {
+            state.downstream.clear();
+            match conn.stream.poll_read_into(cx, state.downstream.spare()) {
+                Poll::Ready(Ok(n)) if n > 0 => taken += n,
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
+    state.downstream.clear();
+}
+
+impl Conn {
+    /// Waits, without a buffer, for bytes. `false`: the connection is over.
+    async fn readable(&mut self) -> bool {
+        self.timer.set(now(), self.listener.http.idle_timeout.saturating_sub(SWEEP));
+        poll_fn(|cx| {
+            if self.worker.phase.get() >= Phase::Closing || self.timer.poll_expired(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            self.stream.poll_read_ready(cx).map(|ready| ready.is_ok())
+        })
+        .await
+    }
+
+    /// Whether waiting for a head must end, with or without a part of it.
+    fn poll_waiting(&mut self, cx: &mut Context<'_>, begun: bool, since: u64) -> Option<Wait> {
+        let expired = self.timer.poll_expired(cx).is_ready();
+        match self.worker.phase.get() {
+            Phase::Cut => return Some(Wait::Left),
+            Phase::Closing if !begun => return Some(Wait::Left),
+            _ => {}
+        }
+        if !expired {
+            return None;
+        }
+        if begun {
+            return Some(Wait::Failed(Failure::new(Cause::RequestHeadTimeout, "the head was not complete in time")));
+        }
+        let idle = Duration::from_nanos(now().saturating_sub(since));
+        Some(if idle >= self.listener.http.idle_timeout { Wait::Left } else { Wait::Idle })
+    }
+
+    /// Follows the table: the listener of the current version. `false` where it has none any more.
+    fn refresh(&mut self) -> bool {
+        let worker = Rc::clone(&self.worker);
+        worker.snapshot(|snapshot| {
+            if snapshot.version == self.version {
+                return true;
+            }
+            self.version = snapshot.version;
+            match snapshot.listener(&self.listener.name) {
+                Some(listener) => {
+                    self.listener = Arc::clone(listener);
+                    true
+                }
+                None => false,
+            }
+        })
+    }
+
+    /// Whether this connection should not carry another request.
+    fn is_leaving(&self) -> bool {
+        let settings = &self.listener.http;
+        let old = || now().saturating_sub(self.opened) >= settings.max_lifetime.as_nanos() as u64;
+        self.worker.phase.get().is_draining()
+            || (settings.max_requests > 0 && self.served >= settings.max_requests)
+            || (!settings.max_lifetime.is_zero() && old())
+    }
+}

@@ -1,0 +1,75 @@
+//! How long an exchange may take, in all and at each step.
+//!
+//! Two deadlines (the route's for the request and for one try) are points in time. The third, a
+//! pause within the stream, is watched in quarters, so that progress costs a flag and not a look
+//! at the clock: it expires between one and one and a quarter of its length.
+
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use crate::timer::{Timer, now};
+
+const QUARTERS: u8 = 4;
+
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    request_at: Option<u64>,
+    backend_at: Option<u64>,
+    /// A quarter of the longest pause; zero: no limit.
+    quarter: u64,
+    quiet: u8,
+}
+
+/// What ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expired {
+    Request,
+    Backend,
+    Pause,
+}
+
+impl Patience {
+    pub(super) fn new(began: u64, request: Option<Duration>, pause: Duration) -> Self {
+        Self {
+            request_at: request.map(|d| began + d.as_nanos() as u64),
+            backend_at: None,
+            quarter: pause.as_nanos() as u64 / u64::from(QUARTERS),
+            quiet: 0,
+        }
+    }
+
+    /// A new try begins.
+    pub(super) fn begin_try(&mut self, began: u64, backend: Option<Duration>) {
+        self.backend_at = backend.map(|d| began + d.as_nanos() as u64);
+    }
+
+    /// Sets the timer for whatever comes first.
+    pub(super) fn arm(&mut self, timer: &Timer, now: u64) {
+        let pause = (self.quarter > 0).then(|| now + self.quarter);
+        match [self.request_at, self.backend_at, pause].into_iter().flatten().min() {
+            Some(at) => timer.set_at(at),
+            None => timer.clear(),
+        }
+    }
+
+    /// Whether a limit has passed. `progressed` is cleared where it was needed.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, timer: &Timer, progressed: &mut bool) -> Poll<Expired> {
+        while timer.poll_expired(cx).is_ready() {
+            let now = now();
+            if self.request_at.is_some_and(|at| at <= now) {
+                return Poll::Ready(Expired::Request);
+            }
+            if self.backend_at.is_some_and(|at| at <= now) {
+                return Poll::Ready(Expired::Backend);
+            }
+            self.quiet = if std::mem::take(progressed) { 0 } else { self.quiet + 1 };
+            if self.quiet > QUARTERS {
+                return Poll::Ready(Expired::Pause);
+            }
+            self.arm(timer, now);
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,144 @@
+//! What is remembered of one exchange, and told to metrics and the access log when it ends.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Conn;
+use crate::{
+    cluster::{Cluster, endpoint::Endpoint},
+    error::Failure,
+    message::{Known, RequestView, Version},
+    route::Rule,
+    shared::State,
+    telemetry::access_log::{Kind, Record},
+    timer::now,
+};
+
+/// Facts of one exchange. Times are nanoseconds since the process began; 0 is "not yet".
+#[derive(Default)]
+pub(super) struct Ledger {
+    /// When the head was complete.
+    pub(super) began: u64,
+    /// Time spent waiting for a connection.
+    pub(super) connecting: u64,
+    /// When the request was about to be written, and when the response's head was there.
+    pub(super) sent_at: u64,
+    pub(super) head_at: u64,
+    /// When the response's head was handed on.
+    pub(super) answered_at: u64,
+    pub(super) rule: Option<Arc<Rule>>,
+    pub(super) cluster: Option<Arc<Cluster>>,
+    pub(super) endpoint: Option<Arc<Endpoint>>,
+    pub(super) tries: u32,
+    /// The status the client was sent; 0: none.
+    pub(super) status: u16,
+    pub(super) failure: Option<Failure>,
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    /// The endpoint answered with this; counts for the cluster.
+    pub(super) upstream_status: u16,
+}
+
+impl Ledger {
+    pub(super) fn new() -> Self {
+        Self { began: now(), ..Self::default() }
+    }
+
+    /// Time in this proxy: from the head to the first write, without connecting, and from the
+    /// response's head to its first write.
+    fn overhead(&self, ended: u64) -> u64 {
+        if self.sent_at == 0 {
+            return ended.saturating_sub(self.began).saturating_sub(self.connecting);
+        }
+        let before = self.sent_at.saturating_sub(self.began).saturating_sub(self.connecting);
+        let after = if self.head_at == 0 { 0 } else { self.answered_at.saturating_sub(self.head_at) };
+        before + after
+    }
+
+    /// Counts and logs. Called once, whatever happened.
+    pub(super) fn close(&mut self, conn: &Conn, state: &State) {
+        let ended = now();
+        let worker = conn.worker.id;
+        let listener = conn.listener.cells.at(worker);
+        listener.received.add(self.received);
+        listener.sent.add(self.sent);
+        let duration = Duration::from_nanos(ended.saturating_sub(self.began));
+        let overhead = Duration::from_nanos(self.overhead(ended));
+        match &self.rule {
+            Some(rule) => {
+                let cells = rule.cells.at(worker);
+                if let Some(class) = cells.responses.get(usize::from(self.status / 100)) {
+                    class.inc();
+                }
+                cells.duration.observe(duration);
+                cells.overhead.observe(overhead);
+                if let Some(failure) = &self.failure {
+                    cells.failures.inc(failure.cause);
+                }
+            }
+            None => {
+                if let Some(failure) = &self.failure {
+                    listener.failures.inc(failure.cause);
+                }
+            }
+        }
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| self.sent_at > 0) {
+            if let Some(class) = cluster.cells.at(worker).responses.get(usize::from(self.upstream_status / 100)) {
+                class.inc();
+            }
+        }
+        if conn.worker.log.is_some() {
+            self.log(conn, state, duration, overhead);
+        }
+    }
+
+    #[cold]
+    fn log(&self, conn: &Conn, state: &State, duration: Duration, overhead: Duration) {
+        let Some(log) = &conn.worker.log else { return };
+        let view = RequestView { bytes: &state.head, head: &state.request };
+        // A head that was refused while it was read has spans of an earlier one.
+        let parsed = state.request.len == state.head.len() && !state.head.is_empty();
+        let text = |value: Option<&'static str>| value;
+        let upstream = (self.head_at > 0).then(|| Duration::from_nanos(self.head_at.saturating_sub(self.sent_at)));
+        let first = |name: &'static [u8]| if parsed { view.values(name).next() } else { None };
+        log.log(&Record {
+            kind: Kind::Http,
+            listener: &conn.listener.name,
+            client: conn.peer,
+            method: parsed.then(|| view.method()),
+            path: parsed.then(|| state.edits.path.as_deref().unwrap_or_else(|| view.path())),
+            host: parsed.then(|| view.authority()),
+            protocol: text(parsed.then_some(match state.request.version {
+                Version::Http10 => "HTTP/1.0",
+                Version::Http11 => "HTTP/1.1",
+            })),
+            status: (self.status > 0 || self.failure.is_some()).then(|| self.logged_status()),
+            received: self.received,
+            sent: self.sent,
+            user_agent: first(b"user-agent"),
+            request_id: if parsed { request_id(&view, &state.edits) } else { None },
+            traceparent: first(b"traceparent"),
+            route: self.rule.as_ref().map(|r| &*r.route),
+            cluster: self.cluster.as_ref().map(|c| &*c.name),
+            endpoint: self.endpoint.as_ref().map(|e| &*e.name),
+            attempts: self.tries,
+            duration,
+            upstream,
+            overhead: Some(overhead),
+            cause: self.failure.as_ref().map(|f| f.cause),
+            detail: self.failure.as_ref().map_or("", |f| f.detail),
+        });
+    }
+
+    /// What is logged where nothing was sent: 499 for a client that left, else the cause's status.
+    fn logged_status(&self) -> u16 {
+        match (&self.failure, self.status) {
+            (Some(failure), 0) => failure.cause.status(),
+            (_, status) => status,
+        }
+    }
+}
+
+/// The client's id, or the one we made.
+fn request_id<'a>(view: &RequestView<'a>, edits: &'a crate::message::Edits) -> Option<&'a [u8]> {
+    view.known(Known::XRequestId).or_else(|| edits.added_value(b"X-Request-Id"))
+}

@@ -1,0 +1,190 @@
+//! What the rooms of one worker share: its view of the table, its pools, buffers, timers and
+//! counters. Nothing in here is `Send`; what workers share among each other is in [`Process`].
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
+
+use arc_swap::{ArcSwap, Cache};
+
+use crate::{
+    drain::Phase,
+    message::{Edits, RequestHead, ResponseHead},
+    net::buffer::{Budget, Buffer},
+    snapshot::{Listener, Snapshot},
+    tcp::Bulk,
+    telemetry::{
+        access_log::LogHandle,
+        metrics::{Cells, WorkerCells},
+    },
+    timer::Timers,
+    upstream::Pools,
+};
+
+/// Size of a buffer of a connection with work. Heads grow it as far as their limit, bulk bodies
+/// as far as the budget.
+pub(crate) const BUFFER: usize = 16_384;
+
+/// What all workers share.
+pub(crate) struct Process {
+    pub(crate) table: Arc<ArcSwap<Snapshot>>,
+    /// Downstream connections over all listeners, and their limit.
+    pub(crate) connections: AtomicU32,
+    pub(crate) max_connections: AtomicU32,
+    pub(crate) workers: usize,
+    /// Our name in `Via`; unique to this process, so that a loop is recognised.
+    pub(crate) pseudonym: Box<str>,
+}
+
+/// One worker's share of everything.
+pub(crate) struct Worker {
+    pub(crate) id: usize,
+    pub(crate) process: Arc<Process>,
+    table: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
+    pub(crate) timers: Timers,
+    pub(crate) pools: Pools,
+    pub(crate) bulk: Bulk,
+    pub(crate) budget: Budget,
+    pub(crate) random: RefCell<fastrand::Rng>,
+    pub(crate) log: Option<LogHandle>,
+    pub(crate) phase: Cell<Phase>,
+    pub(crate) cells: Cells<WorkerCells>,
+    states: RefCell<Vec<Box<State>>>,
+    kept_states: usize,
+}
+
+/// The working state of a connection with something to do. Taken when bytes arrive, given back
+/// when the connection has been idle for a sweep.
+#[derive(Default)]
+pub(crate) struct State {
+    /// Bytes from the client: the rest of a head, body, pipelined requests.
+    pub(crate) downstream: Buffer,
+    /// Bytes from the endpoint.
+    pub(crate) upstream: Buffer,
+    /// The head of the current request; spans of `request` point into it.
+    pub(crate) head: Vec<u8>,
+    pub(crate) request: RequestHead,
+    pub(crate) response: ResponseHead,
+    pub(crate) edits: Edits,
+    pub(crate) response_edits: Edits,
+    /// Heads and framing about to be written to the endpoint and to the client.
+    pub(crate) to_upstream: Vec<u8>,
+    pub(crate) to_downstream: Vec<u8>,
+}
+
+impl State {
+    fn new() -> Box<Self> {
+        Box::new(Self { downstream: Buffer::with_capacity(BUFFER), upstream: Buffer::with_capacity(BUFFER), ..Self::default() })
+    }
+
+    /// Whether nothing in here grew beyond the usual size.
+    fn is_usual(&self) -> bool {
+        let buffers = self.downstream.capacity() == BUFFER && self.upstream.capacity() == BUFFER;
+        buffers && self.head.capacity().max(self.to_upstream.capacity()).max(self.to_downstream.capacity()) <= 2 * BUFFER
+    }
+}
+
+/// What a worker is made from.
+pub(crate) struct Parts {
+    pub(crate) id: usize,
+    pub(crate) process: Arc<Process>,
+    pub(crate) log: Option<LogHandle>,
+    pub(crate) cells: Cells<WorkerCells>,
+}
+
+impl Worker {
+    pub(crate) fn new(parts: Parts) -> Rc<Self> {
+        let table = Arc::clone(&parts.process.table);
+        let limits = table.load().mesh.limits.clone();
+        Rc::new(Self {
+            id: parts.id,
+            process: parts.process,
+            table: RefCell::new(Cache::new(table)),
+            timers: Timers::new(),
+            pools: Pools::default(),
+            bulk: Bulk::new(limits.bulk_buffers.0 as usize),
+            budget: Budget::new(limits.bulk_buffers.0 as usize),
+            random: RefCell::new(fastrand::Rng::new()),
+            log: parts.log,
+            phase: Cell::new(Phase::Running),
+            cells: parts.cells,
+            states: RefCell::default(),
+            kept_states: limits.buffer_pool.0 as usize / (2 * BUFFER),
+        })
+    }
+
+    /// The current version of the table.
+    pub(crate) fn snapshot<R>(&self, look: impl FnOnce(&Arc<Snapshot>) -> R) -> R {
+        look(self.table.borrow_mut().load())
+    }
+
+    /// Working state for a connection.
+    pub(crate) fn take_state(&self) -> Box<State> {
+        let state = self.states.borrow_mut().pop();
+        state.unwrap_or_else(State::new)
+    }
+
+    /// Takes working state back.
+    pub(crate) fn give_state(&self, mut state: Box<State>) {
+        let mut states = self.states.borrow_mut();
+        if states.len() < self.kept_states && state.is_usual() {
+            state.downstream.clear();
+            state.upstream.clear();
+            states.push(state);
+        }
+    }
+
+    /// Counts a connection of a listener in, unless a limit is reached.
+    pub(crate) fn admit(&self, listener: &Arc<Listener>) -> Option<Admission> {
+        let total = Count::within(&self.process.connections, self.process.max_connections.load(Relaxed))?;
+        let Some(own) = Count::within(&listener.open, listener.config.max_connections) else {
+            total.undo();
+            return None;
+        };
+        own.keep();
+        total.keep();
+        let cells = listener.cells.at(self.id);
+        cells.accepted.inc();
+        cells.active.inc();
+        Some(Admission { process: Arc::clone(&self.process), listener: Arc::clone(listener), worker: self.id })
+    }
+}
+
+/// One more, if that stays within the limit.
+struct Count<'a>(&'a AtomicU32);
+
+impl<'a> Count<'a> {
+    fn within(counter: &'a AtomicU32, limit: u32) -> Option<Self> {
+        if counter.fetch_add(1, Relaxed) >= limit {
+            counter.fetch_sub(1, Relaxed);
+            return None;
+        }
+        Some(Self(counter))
+    }
+
+    fn undo(self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+
+    fn keep(self) {}
+}
+
+/// A connection that is counted until this is dropped.
+pub(crate) struct Admission {
+    process: Arc<Process>,
+    listener: Arc<Listener>,
+    worker: usize,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.process.connections.fetch_sub(1, Relaxed);
+        self.listener.open.fetch_sub(1, Relaxed);
+        self.listener.cells.at(self.worker).active.dec();
+    }
+}

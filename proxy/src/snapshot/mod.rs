@@ -1,0 +1,94 @@
+//! One immutable version of everything a request needs to be decided on, swapped whole.
+//!
+//! What did not change between two versions keeps its compiled object, and with it pools,
+//! counters and the state of its balancer. Building is in [`build`]; nothing here does io.
+
+mod build;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use outrigger_config::model;
+
+pub(crate) use self::build::{build, Inputs};
+use crate::{
+    cluster::Cluster,
+    h1::Limits,
+    route::{Route, RouteTable},
+    telemetry::metrics::{Cells, ListenerCells},
+};
+
+/// A version of the table.
+pub(crate) struct Snapshot {
+    /// Counts up by one with each swap.
+    pub(crate) version: u64,
+    /// Of the configuration it was built from.
+    pub(crate) hash: Arc<str>,
+    /// The configuration as it may be shown.
+    pub(crate) shown: Arc<serde_json::Value>,
+    pub(crate) mesh: model::Mesh,
+    pub(crate) listeners: Vec<Arc<Listener>>,
+    pub(crate) routes: Vec<Compiled>,
+    pub(crate) clusters: HashMap<Arc<str>, Arc<Cluster>, foldhash::fast::RandomState>,
+}
+
+/// A route with what it was compiled from, to see whether the next version may keep it.
+pub(crate) struct Compiled {
+    pub(crate) config: model::Route,
+    pub(crate) route: Arc<Route>,
+}
+
+/// A listener, ready for use.
+pub(crate) struct Listener {
+    pub(crate) name: Arc<str>,
+    pub(crate) config: model::Listener,
+    pub(crate) table: Arc<RouteTable>,
+    /// Where opaque connections go.
+    pub(crate) cluster: Option<Arc<Cluster>>,
+    pub(crate) http: HttpSettings,
+    pub(crate) cells: Cells<ListenerCells>,
+    /// Connections open over all workers; lives on over reloads.
+    pub(crate) open: Arc<AtomicU32>,
+}
+
+/// What the HTTP room needs to know of a listener.
+pub(crate) struct HttpSettings {
+    pub(crate) limits: Limits,
+    pub(crate) header_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) stream_idle_timeout: Duration,
+    pub(crate) max_body: u64,
+    /// 0: no limit.
+    pub(crate) max_requests: u32,
+    pub(crate) max_lifetime: Duration,
+    /// Lower case.
+    pub(crate) upgrades: Vec<Box<str>>,
+    pub(crate) connect: bool,
+    pub(crate) merge_slashes: bool,
+    pub(crate) trusted: Vec<IpNet>,
+    pub(crate) via: bool,
+    pub(crate) proxy_status: bool,
+}
+
+impl Snapshot {
+    /// The version before the first: nothing is served.
+    pub(crate) fn empty() -> Self {
+        Self {
+            version: 0,
+            hash: "".into(),
+            shown: Arc::new(serde_json::Value::Null),
+            mesh: model::Mesh::default(),
+            listeners: Vec::new(),
+            routes: Vec::new(),
+            clusters: HashMap::default(),
+        }
+    }
+
+    pub(crate) fn listener(&self, name: &str) -> Option<&Arc<Listener>> {
+        self.listeners.iter().find(|l| &*l.name == name)
+    }
+}

@@ -1,0 +1,345 @@
+//! The pool of one worker for one endpoint.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use outrigger_config::model;
+use tokio::sync::Notify;
+
+use super::habits::Habits;
+use crate::{
+    cluster::{Cluster, endpoint::Endpoint},
+    error::{Cause, Failure},
+    net::{
+        connect::{ConnectOptions, connect},
+        stream::Stream,
+    },
+    timer::now,
+};
+
+/// All pools of a worker, by endpoint.
+#[derive(Default)]
+pub(crate) struct Pools {
+    by_endpoint: RefCell<std::collections::HashMap<u32, Rc<Pool>, foldhash::fast::FixedState>>,
+}
+
+/// Connections to one endpoint.
+pub(crate) struct Pool {
+    endpoint: Arc<Endpoint>,
+    /// Oldest first.
+    idle: RefCell<Vec<Idle>>,
+    /// Connections that exist, idle ones included.
+    open: Cell<u32>,
+    /// Requests that wait for a connection.
+    pending: Cell<u32>,
+    freed: Notify,
+    habits: Habits,
+}
+
+struct Idle {
+    connection: Connection,
+    since: u64,
+    /// Age at which it was last seen open.
+    alive: u64,
+}
+
+/// A connection in use. Dropping it closes it; [`Connection::release`] keeps it.
+pub(crate) struct Connection {
+    pub(crate) stream: Stream,
+    pool: Rc<Pool>,
+    cluster: Arc<Cluster>,
+    worker: usize,
+    opened: u64,
+    requests: u32,
+}
+
+/// Whose connection is wanted, and what the asker is.
+#[derive(Clone, Copy)]
+pub(crate) struct Want<'a> {
+    pub(crate) cluster: &'a Arc<Cluster>,
+    pub(crate) endpoint: &'a Arc<Endpoint>,
+    pub(crate) worker: usize,
+    /// Limits are for the process; each worker has its share.
+    pub(crate) workers: usize,
+    /// A connection that nobody used before is needed, and will not be given back.
+    pub(crate) private: bool,
+}
+
+/// Where a connection came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Fresh,
+    Reused,
+}
+
+impl Pools {
+    fn of(&self, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
+        let mut pools = self.by_endpoint.borrow_mut();
+        Rc::clone(pools.entry(endpoint.id).or_insert_with(|| Rc::new(Pool::new(Arc::clone(endpoint)))))
+    }
+
+    /// A connection to an endpoint: an idle one that is safe to reuse, else a new one, else one
+    /// that somebody gives back within the cluster's `pending_timeout`.
+    ///
+    /// # Errors
+    /// Causes of connecting, or [`Cause::PoolFull`], [`Cause::PoolTimeout`]. Nothing was sent.
+    pub(crate) async fn acquire(&self, want: Want<'_>) -> Result<(Connection, Origin), Failure> {
+        let pool = self.of(want.endpoint);
+        let settings = &want.cluster.config.pool;
+        if !want.private {
+            if let Some(connection) = pool.checkout(now(), settings) {
+                want.cluster.cells.at(want.worker).reused.inc();
+                return Ok((connection, Origin::Reused));
+            }
+        }
+        let limit = share(settings.max_connections, want.workers);
+        if pool.open.get() >= limit && !pool.drop_oldest() {
+            if let Some(reused) = pool.wait(&want, limit).await? {
+                return Ok((reused, Origin::Reused));
+            }
+        }
+        pool.connect(&want).await.map(|connection| (connection, Origin::Fresh))
+    }
+
+    /// Closes idle connections that are too old or were closed by the peer, and forgets pools of
+    /// endpoints that are gone. Called about once a second.
+    pub(crate) fn sweep(&self, now: u64) {
+        let mut pools = self.by_endpoint.borrow_mut();
+        pools.retain(|_, pool| {
+            // Only this pool holds the endpoint: it has left its cluster.
+            let gone = Arc::strong_count(&pool.endpoint) == 1;
+            pool.sweep(now, gone);
+            !(gone && pool.open.get() == 0)
+        });
+    }
+
+    /// Closes every idle connection.
+    pub(crate) fn close_idle(&self) {
+        for pool in self.by_endpoint.borrow().values() {
+            let idle = std::mem::take(&mut *pool.idle.borrow_mut());
+            drop(idle);
+        }
+    }
+}
+
+fn share(limit: u32, workers: usize) -> u32 {
+    limit.div_ceil(workers.max(1) as u32)
+}
+
+impl Pool {
+    fn new(endpoint: Arc<Endpoint>) -> Self {
+        Self {
+            endpoint,
+            idle: RefCell::default(),
+            open: Cell::new(0),
+            pending: Cell::new(0),
+            freed: Notify::new(),
+            habits: Habits::new(),
+        }
+    }
+
+    /// The idle connection used last, if it is open and its pause is known to be safe.
+    fn checkout(&self, now: u64, settings: &model::Pool) -> Option<Connection> {
+        loop {
+            let mut idle = self.idle.borrow_mut().pop()?;
+            let age = now.saturating_sub(idle.since);
+            if !idle.connection.is_open() {
+                self.habits.closed_between(idle.alive, age);
+                continue;
+            }
+            if idle.connection.is_spent(now, settings) || age > settings.idle_timeout.as_nanos() as u64 {
+                continue;
+            }
+            if !self.habits.is_reusable(age) {
+                self.look_at_oldest(now);
+                idle.alive = age;
+                self.habits.alive_at(age);
+                if !self.habits.is_reusable(age) {
+                    self.idle.borrow_mut().push(idle);
+                    return None;
+                }
+            }
+            idle.connection.requests += 1;
+            return Some(idle.connection);
+        }
+    }
+
+    /// The connection that has been idle longest shows most.
+    fn look_at_oldest(&self, now: u64) {
+        if let Some(oldest) = self.idle.borrow_mut().first_mut() {
+            if oldest.connection.is_open() {
+                oldest.alive = now.saturating_sub(oldest.since);
+                self.habits.alive_at(oldest.alive);
+            }
+        }
+    }
+
+    /// Makes room for a new connection.
+    fn drop_oldest(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        if idle.is_empty() {
+            return false;
+        }
+        let oldest = idle.remove(0);
+        drop(idle);
+        drop(oldest);
+        true
+    }
+
+    /// Waits for a connection to be given back or closed. `None`: there is room for a new one.
+    async fn wait(&self, want: &Want<'_>, limit: u32) -> Result<Option<Connection>, Failure> {
+        let settings = &want.cluster.config.pool;
+        if self.pending.get() >= share(settings.max_pending, want.workers) {
+            return Err(Failure::new(Cause::PoolFull, "too many requests wait for a connection"));
+        }
+        let gauge = &want.cluster.cells.at(want.worker).pending;
+        let _waiting = Waiting::new(&self.pending, gauge);
+        let freed = async {
+            loop {
+                self.freed.notified().await;
+                if !want.private {
+                    if let Some(connection) = self.checkout(now(), settings) {
+                        return Some(connection);
+                    }
+                }
+                if self.open.get() < limit || self.drop_oldest() {
+                    return None;
+                }
+            }
+        };
+        let result = tokio::time::timeout(settings.pending_timeout, freed).await;
+        result.map_err(|_| Failure::new(Cause::PoolTimeout, "no connection became free in time"))
+    }
+
+    async fn connect(self: &Rc<Self>, want: &Want<'_>) -> Result<Connection, Failure> {
+        let cells = want.cluster.cells.at(want.worker);
+        self.open.set(self.open.get() + 1);
+        let room = Room(self);
+        let began = now();
+        let options = ConnectOptions::new(&want.cluster.config.tcp);
+        cells.connects.inc();
+        let stream = match connect(&self.endpoint.addresses, &options, want.cluster.connect_timeout()).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                cells.connect_failures.inc();
+                want.cluster.connect_failed();
+                tracing::debug!(cluster = %want.cluster.name, endpoint = %self.endpoint.name, %error, "connect failed");
+                return Err(Failure::from(error.cause()));
+            }
+        };
+        self.habits.connected_in(now() - began);
+        std::mem::forget(room);
+        cells.connections.inc();
+        Ok(Connection {
+            stream,
+            pool: Rc::clone(self),
+            cluster: Arc::clone(want.cluster),
+            worker: want.worker,
+            opened: began,
+            requests: 1,
+        })
+    }
+
+    fn sweep(&self, now: u64, gone: bool) {
+        let mut closed = Vec::new();
+        let mut idle = self.idle.borrow_mut();
+        let mut kept = Vec::with_capacity(idle.len());
+        for mut entry in idle.drain(..) {
+            let age = now.saturating_sub(entry.since);
+            let settings = &entry.connection.cluster.config.pool;
+            let old = age > settings.idle_timeout.as_nanos() as u64 || entry.connection.is_spent(now, settings);
+            if !entry.connection.is_open() {
+                self.habits.closed_between(entry.alive, age);
+                closed.push(entry);
+            } else if gone || old {
+                closed.push(entry);
+            } else {
+                entry.alive = age;
+                self.habits.alive_at(age);
+                kept.push(entry);
+            }
+        }
+        *idle = kept;
+        drop(idle);
+        drop(closed);
+    }
+
+    fn left(&self) {
+        self.open.set(self.open.get() - 1);
+        self.freed.notify_one();
+    }
+}
+
+/// A place in the pool that is given back unless a connection takes it over.
+struct Room<'a>(&'a Rc<Pool>);
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.0.left();
+    }
+}
+
+struct Waiting<'a> {
+    pending: &'a Cell<u32>,
+    gauge: &'a crate::telemetry::cells::Gauge,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(pending: &'a Cell<u32>, gauge: &'a crate::telemetry::cells::Gauge) -> Self {
+        pending.set(pending.get() + 1);
+        gauge.inc();
+        Self { pending, gauge }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.pending.set(self.pending.get() - 1);
+        self.gauge.dec();
+    }
+}
+
+impl Connection {
+    /// Without a system call: whether nothing came since the last answer. Data nobody asked for
+    /// counts as closed, since it would be taken for the next answer.
+    fn is_open(&self) -> bool {
+        self.stream.poll_read_ready(&mut Context::from_waker(Waker::noop())) == Poll::Pending
+    }
+
+    fn is_spent(&self, now: u64, settings: &model::Pool) -> bool {
+        let too_old = !settings.max_lifetime.is_zero() && now.saturating_sub(self.opened) >= settings.max_lifetime.as_nanos() as u64;
+        too_old || (settings.max_requests > 0 && self.requests >= settings.max_requests)
+    }
+
+    /// Gives the connection back after a complete exchange. `timeout` is what the peer announced.
+    pub(crate) fn release(self, now: u64, timeout: Option<u32>, workers: usize) {
+        let pool = Rc::clone(&self.pool);
+        let settings = &self.cluster.config.pool;
+        if let Some(seconds) = timeout {
+            pool.habits.announced(seconds);
+        }
+        let most = share(settings.max_idle, workers) as usize;
+        if most == 0 || self.is_spent(now, settings) {
+            return;
+        }
+        let mut idle = pool.idle.borrow_mut();
+        let oldest = (idle.len() >= most).then(|| idle.remove(0));
+        idle.push(Idle { connection: self, since: now, alive: 0 });
+        drop(idle);
+        drop(oldest);
+        if pool.pending.get() > 0 {
+            pool.freed.notify_one();
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.cluster.cells.at(self.worker).connections.dec();
+        self.pool.left();
+    }
+}
