@@ -6,5 +6,10 @@ mod error;
 mod h1;
 mod message;
 mod net;
+#[allow(
+    unsafe_code,
+    reason = "the operating system is called from here and nowhere else"
+)]
+mod sys;
 mod telemetry;
 mod timer;
