@@ -1,34 +1,35 @@
 //! What is counted. Handles are resolved when a snapshot is built; the request path only
 //! increments cells.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::cells::{Counter, Gauge, Histogram, PerWorker};
 use crate::error::Cause;
 
-/// One counter per cause of failure.
-#[derive(Debug)]
-pub(crate) struct CauseCounters(Box<[Counter]>);
-
-impl Default for CauseCounters {
-    fn default() -> Self {
-        Self(Cause::ALL.iter().map(|_| Counter::default()).collect())
-    }
-}
+/// One counter per cause of failure, made with the first failure.
+#[derive(Debug, Default)]
+pub(crate) struct CauseCounters(OnceLock<Box<[Counter]>>);
 
 impl CauseCounters {
     pub(crate) fn inc(&self, cause: Cause) {
-        if let Some(counter) = self.0.get(cause as usize) {
+        let counters = self
+            .0
+            .get_or_init(|| Cause::ALL.iter().map(|_| Counter::default()).collect());
+        if let Some(counter) = counters.get(cause as usize) {
             counter.inc();
         }
+    }
+
+    pub(crate) fn value(&self, cause: Cause) -> u64 {
+        let counter = self.0.get().and_then(|all| all.get(cause as usize));
+        counter.map_or(0, Counter::value)
     }
 
     /// Causes that occurred, with their counts.
     pub(crate) fn seen(&self) -> impl Iterator<Item = (Cause, u64)> + '_ {
         Cause::ALL
             .iter()
-            .copied()
-            .zip(self.0.iter().map(Counter::value))
+            .map(|cause| (*cause, self.value(*cause)))
             .filter(|(_, n)| *n > 0)
     }
 }

@@ -1,4 +1,7 @@
 //! What operators see: numbers, access log lines, and the proxy's own log.
 
 pub(crate) mod cells;
+mod families;
 pub(crate) mod metrics;
+pub(crate) mod registry;
+mod samples;
