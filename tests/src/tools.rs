@@ -1,0 +1,28 @@
+//! Programs of others that some tests use where they are installed.
+
+use std::{io::Write, path::PathBuf};
+
+/// Finds a program in `PATH` or the usual places of system programs.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(system)
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+}
+
+/// Finds a program, or says loudly that a test is skipped for want of it.
+pub fn need(test: &str, name: &str) -> Option<PathBuf> {
+    let found = find(name);
+    if found.is_none() {
+        skip(test, &format!("{name} is not installed"));
+    }
+    found
+}
+
+/// Says that a test is skipped. Written past the capture of the test runner, so that it shows
+/// also when everything passes.
+pub fn skip(test: &str, reason: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "SKIPPED {test}: {reason}");
+}
