@@ -23,7 +23,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Reads OpenMetrics text; fails on what is none.
+    /// Reads a scrape; fails on what is none.
     #[track_caller]
     pub fn parse(text: &str) -> Self {
         let mut metrics = Self::default();

@@ -142,7 +142,7 @@ pub fn output(command: &mut Command) -> Output {
     let shown = format!("{command:?}");
     let dir = crate::files::TempDir::new();
     let mut process = Process::start(command, "command", dir.path());
-    let status = process.exit_within(Duration::from_secs(60));
+    let status = process.exit_within(Duration::from_mins(1));
     Output {
         shown,
         code: status.code(),
