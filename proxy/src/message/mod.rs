@@ -8,6 +8,8 @@ mod edits;
 mod fields;
 mod head;
 pub(crate) mod path;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub(crate) use edits::{Edits, HeaderLine};
 pub(crate) use fields::{Field, Fields, Known, Span};
