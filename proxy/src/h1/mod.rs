@@ -11,6 +11,9 @@ mod response;
 mod scan;
 mod write;
 
+#[cfg(test)]
+mod vector_tests;
+
 pub(crate) use body::{Decoder, Step};
 pub(crate) use request::parse_request;
 pub(crate) use response::{Asked, as_response, parse_response};
