@@ -44,108 +44,123 @@ struct Outcome {
     closed: bool,
 }
 
-/// The head of a connection loop, on bytes that arrive in `pieces`.
-fn converse(pieces: &[&[u8]], limits: &Limits) -> Outcome {
-    let mut outcome = Outcome::default();
-    let mut buffer: Vec<u8> = Vec::new();
-    let mut pieces = pieces.iter();
-    loop {
+/// One side of a connection whose bytes arrive in pieces.
+struct Arriving<'a> {
+    buffer: Vec<u8>,
+    pieces: std::slice::Iter<'a, &'a [u8]>,
+    limits: &'a Limits,
+}
+
+impl Arriving<'_> {
+    /// Takes the next piece; `None` when there is none.
+    fn more(&mut self) -> Option<()> {
+        let piece = self.pieces.next()?;
+        self.buffer.extend_from_slice(piece);
+        Some(())
+    }
+
+    /// Length of the next head, after one empty line that may come before it.
+    fn head(&mut self) -> Result<Option<usize>, Cause> {
         let mut scan = HeadScan::default();
-        let mut skipped = false;
-        let len = loop {
-            if !skipped && buffer.starts_with(b"\r\n") {
-                buffer.drain(..2);
-                skipped = true;
+        while matches!(self.buffer.as_slice(), [] | [b'\r']) {
+            if self.more().is_none() {
+                return Ok(None);
             }
-            let waiting = !skipped && matches!(buffer.as_slice(), [] | [b'\r']);
-            match if waiting {
-                Ok(None)
-            } else {
-                scan.advance(&buffer, limits)
-            } {
-                Ok(Some(len)) => break len,
-                Ok(None) => match pieces.next() {
-                    Some(piece) => buffer.extend_from_slice(piece),
-                    None => return outcome,
-                },
-                Err(f) => {
-                    return Outcome {
-                        refused: Some(f.cause),
-                        ..outcome
-                    };
-                }
-            }
-        };
-        let mut head = RequestHead::default();
-        if let Err(f) = parse_request(&buffer[..len], limits, &mut head) {
-            return Outcome {
-                refused: Some(f.cause),
-                ..outcome
-            };
         }
-        let view = RequestView {
-            bytes: &buffer[..len],
-            head: &head,
-        };
-        let mut out = Vec::new();
-        let host = view.authority().to_vec();
-        write_request(&mut out, &view, &Edits::default(), false, &host);
-        let line = text(&out)
-            .split("\r\n")
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        buffer.drain(..len);
-        let mut decoder = Decoder::new(head.body, *limits);
-        let mut body = Vec::new();
-        let mut trailers = Vec::new();
+        if self.buffer.starts_with(b"\r\n") {
+            self.buffer.drain(..2);
+        }
         loop {
-            match decoder.step(&buffer) {
-                Ok(Step::Data { skip, len }) => {
-                    body.extend(buffer.drain(..skip + len).skip(skip));
-                }
-                Ok(Step::More { skip }) => {
-                    buffer.drain(..skip);
-                    match pieces.next() {
-                        Some(piece) => buffer.extend_from_slice(piece),
-                        None => return outcome,
-                    }
-                }
-                Ok(Step::End {
-                    skip,
-                    trailers: span,
-                }) => {
-                    if head.body == Body::Chunked
-                        && let Err(f) =
-                            write_trailers(&mut trailers, span.of(&buffer), limits, false)
-                    {
-                        return Outcome {
-                            refused: Some(f.cause),
-                            ..outcome
-                        };
-                    }
-                    buffer.drain(..skip);
-                    break;
-                }
-                Err(f) => {
-                    return Outcome {
-                        refused: Some(f.cause),
-                        ..outcome
-                    };
-                }
+            match scan.advance(&self.buffer, self.limits) {
+                Ok(None) if self.more().is_none() => return Ok(None),
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(f) => return Err(f.cause),
             }
-        }
-        let trailers = text(&trailers);
-        let trailers = trailers
-            .split("\r\n")
-            .filter(|l| !l.is_empty())
-            .map(str::to_owned);
-        outcome.whole.push((line, text(&body), trailers.collect()));
-        if !head.keep_alive {
-            outcome.closed = true;
-            return outcome;
         }
     }
+
+    /// A body and its trailers as they would go on.
+    fn body(&mut self, framed: Body) -> Result<Option<(Vec<u8>, Vec<u8>)>, Cause> {
+        let mut decoder = Decoder::new(framed, *self.limits);
+        let mut body = Vec::new();
+        loop {
+            match decoder.step(&self.buffer).map_err(|f| f.cause)? {
+                Step::Data { skip, len } => {
+                    body.extend(self.buffer.drain(..skip + len).skip(skip));
+                }
+                Step::More { skip } => {
+                    self.buffer.drain(..skip);
+                    if self.more().is_none() {
+                        return Ok(None);
+                    }
+                }
+                Step::End { skip, trailers } => {
+                    let mut out = Vec::new();
+                    if framed == Body::Chunked {
+                        let lines = trailers.of(&self.buffer);
+                        write_trailers(&mut out, lines, self.limits, false).map_err(|f| f.cause)?;
+                    }
+                    self.buffer.drain(..skip);
+                    return Ok(Some((body, out)));
+                }
+            }
+        }
+    }
+}
+
+/// Serves a connection until it has nothing more to say.
+fn converse(pieces: &[&[u8]], limits: &Limits) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut arriving = Arriving {
+        buffer: Vec::new(),
+        pieces: pieces.iter(),
+        limits,
+    };
+    while !outcome.closed {
+        match exchange(&mut arriving, &mut outcome) {
+            Ok(Some(())) => {}
+            Ok(None) => break,
+            Err(cause) => {
+                outcome.refused = Some(cause);
+                break;
+            }
+        }
+    }
+    outcome
+}
+
+fn exchange(arriving: &mut Arriving<'_>, outcome: &mut Outcome) -> Result<Option<()>, Cause> {
+    let Some(len) = arriving.head()? else {
+        return Ok(None);
+    };
+    let raw: Vec<u8> = arriving.buffer.drain(..len).collect();
+    let mut head = RequestHead::default();
+    parse_request(&raw, arriving.limits, &mut head).map_err(|f| f.cause)?;
+    let view = RequestView {
+        bytes: &raw,
+        head: &head,
+    };
+    let mut written = Vec::new();
+    write_request(
+        &mut written,
+        &view,
+        &Edits::default(),
+        false,
+        view.authority(),
+    );
+    let Some((body, trailers)) = arriving.body(head.body)? else {
+        return Ok(None);
+    };
+    let lines = |bytes: &[u8]| -> Vec<String> {
+        let all = text(bytes);
+        let lines = all.split("\r\n").filter(|l| !l.is_empty());
+        lines.map(str::to_owned).collect()
+    };
+    let line = lines(&written).swap_remove(0);
+    outcome.whole.push((line, text(&body), lines(&trailers)));
+    outcome.closed = !head.keep_alive;
+    Ok(Some(()))
 }
 
 /// Decided above this room: paths, CONNECT's permission, sizes of bodies.
