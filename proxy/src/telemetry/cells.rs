@@ -41,7 +41,7 @@ impl Gauge {
     }
 
     pub(crate) fn value(&self) -> i64 {
-        self.0.load(Relaxed) as i64
+        self.0.load(Relaxed).cast_signed()
     }
 }
 

@@ -54,19 +54,15 @@ impl Family {
 
     /// The name under which its samples are queried; a histogram's gets further suffixes.
     pub(super) fn name(&self) -> String {
+        let by_kind = match self.kind {
+            MetricType::Counter => Some("total"),
+            MetricType::Info => Some("info"),
+            _ => None,
+        };
         let mut name = self.stem.to_owned();
-        for suffix in [
-            self.unit,
-            match self.kind {
-                MetricType::Counter => Some("total"),
-                MetricType::Info => Some("info"),
-                _ => None,
-            },
-        ] {
-            if let Some(suffix) = suffix {
-                name.push('_');
-                name.push_str(suffix);
-            }
+        for suffix in self.unit.into_iter().chain(by_kind) {
+            name.push('_');
+            name.push_str(suffix);
         }
         name
     }
@@ -102,7 +98,7 @@ pub(super) static FAMILIES: &[Family] = &[
         "outrigger_connections_active",
         &["listener"],
         "Connections open now",
-        |all, out| out.sums(&all.listeners, |c| c.active.value() as u64),
+        |all, out| out.sums(&all.listeners, |c| c.active.value().cast_unsigned()),
     ),
     family(
         MetricType::Counter,
@@ -135,7 +131,7 @@ pub(super) static FAMILIES: &[Family] = &[
         "outrigger_requests_active",
         &["route"],
         "Requests in flight",
-        |all, out| out.sums(&all.routes, |c| c.active.value() as u64),
+        |all, out| out.sums(&all.routes, |c| c.active.value().cast_unsigned()),
     ),
     family(
         MetricType::Histogram,
@@ -182,14 +178,14 @@ pub(super) static FAMILIES: &[Family] = &[
         "outrigger_upstream_requests_active",
         &["cluster"],
         "Requests in flight to endpoints",
-        |all, out| out.sums(&all.clusters, |c| c.active.value() as u64),
+        |all, out| out.sums(&all.clusters, |c| c.active.value().cast_unsigned()),
     ),
     family(
         MetricType::Gauge,
         "outrigger_upstream_requests_pending",
         &["cluster"],
         "Requests that wait for a connection",
-        |all, out| out.sums(&all.clusters, |c| c.pending.value() as u64),
+        |all, out| out.sums(&all.clusters, |c| c.pending.value().cast_unsigned()),
     ),
     family(
         MetricType::Counter,
@@ -224,7 +220,7 @@ pub(super) static FAMILIES: &[Family] = &[
         "outrigger_upstream_connections_active",
         &["cluster"],
         "Connections to endpoints open now, in use or idle",
-        |all, out| out.sums(&all.clusters, |c| c.connections.value() as u64),
+        |all, out| out.sums(&all.clusters, |c| c.connections.value().cast_unsigned()),
     ),
     family(
         MetricType::Counter,

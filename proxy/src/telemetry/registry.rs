@@ -1,5 +1,5 @@
 //! All numbers of the process in one place: cells by name, what the side thread counts, and the
-//! OpenMetrics text made from both.
+//! `OpenMetrics` text made from both.
 //!
 //! Touched when a snapshot is built and at a scrape, never by a request: a mutex is fine here.
 //! What a name has counted lives as long as the name is configured and ten minutes longer, so
@@ -26,7 +26,7 @@ use super::{
 };
 
 /// How long counts outlive the last holder of their cells.
-const KEEP: Duration = Duration::from_secs(600);
+const KEEP: Duration = Duration::from_mins(10);
 
 /// The name of the series shared by what exceeds the bound.
 const OVERFLOW: &str = "overflow";
@@ -139,7 +139,7 @@ impl Metrics {
         self.dns_errors.fetch_add(1, Relaxed);
     }
 
-    /// Appends everything as OpenMetrics 1.0 text.
+    /// Appends everything as `OpenMetrics` 1.0 text.
     pub(crate) fn encode(&self, system: SystemStats, out: &mut String) {
         let mut registry = prometheus_client::registry::Registry::default();
         registry.register_collector(Box::new(self.gather(system, Instant::now())));

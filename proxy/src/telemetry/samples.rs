@@ -55,7 +55,7 @@ impl<'a> Samples<'a> {
         for (name, cells) in group {
             let sum = match self.family.kind {
                 // A count that one worker raised and another has not yet been seen to lower.
-                MetricType::Gauge => (cells.total(number) as i64).max(0) as u64,
+                MetricType::Gauge => cells.total(number).cast_signed().max(0).cast_unsigned(),
                 _ => cells.total(number),
             };
             self.value(&[name], Value::Whole(sum))?;

@@ -38,7 +38,7 @@ fn busy() -> Metrics {
     cells.active.inc();
     cells.failures.inc(Cause::ClientGone);
     cells.duration.observe(Duration::from_micros(900));
-    cells.duration.observe(Duration::from_secs(120));
+    cells.duration.observe(Duration::from_mins(2));
     cells.overhead.observe(Duration::from_micros(9));
     let cluster = metrics.cluster("api-v1");
     let cells = cluster.at(0);
