@@ -4,6 +4,7 @@ mod cluster;
 mod drain;
 mod error;
 mod h1;
+mod filter;
 mod message;
 mod net;
 #[allow(
