@@ -245,7 +245,7 @@ fn start_upload(conn: &Conn, state: &mut State, cluster: &Cluster, greet: bool) 
 }
 
 /// The PROXY protocol header of a connection that serves this client alone.
-pub(super) fn greeting(conn: &Conn, cluster: &Cluster, out: &mut Vec<u8>) {
+pub(crate) fn greeting(conn: &Conn, cluster: &Cluster, out: &mut Vec<u8>) {
     use outrigger_config::model::SendProxyProtocol;
     let version = match cluster.config.proxy_protocol {
         SendProxyProtocol::Off => return,

@@ -14,6 +14,8 @@ mod record;
 mod reply;
 mod tunnel;
 
+pub(crate) use self::{attempt::greeting, tunnel::Bounds};
+
 use std::{
     future::poll_fn,
     net::SocketAddr,

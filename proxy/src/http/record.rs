@@ -1,6 +1,9 @@
 //! What is remembered of one exchange, and told to metrics and the access log when it ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::Conn;
 use crate::{
@@ -36,6 +39,8 @@ pub(super) struct Ledger {
     pub(super) sent: u64,
     /// The endpoint answered with this; counts for the cluster.
     pub(super) upstream_status: u16,
+    /// Bytes taken from and given to the client after the protocol was switched.
+    pub(super) tunnel: Option<(u64, u64)>,
 }
 
 impl Ledger {
@@ -97,20 +102,22 @@ impl Ledger {
         let view = RequestView { bytes: &state.head, head: &state.request };
         // A head that was refused while it was read has spans of an earlier one.
         let parsed = state.request.len == state.head.len() && !state.head.is_empty();
-        let text = |value: Option<&'static str>| value;
         let upstream = (self.head_at > 0).then(|| Duration::from_nanos(self.head_at.saturating_sub(self.sent_at)));
         let first = |name: &'static [u8]| if parsed { view.values(name).next() } else { None };
         log.log(&Record {
+            time: SystemTime::now() - duration,
             kind: Kind::Http,
             listener: &conn.listener.name,
+            tunnel_received: self.tunnel.map(|(up, _)| up),
+            tunnel_sent: self.tunnel.map(|(_, down)| down),
             client: conn.peer,
             method: parsed.then(|| view.method()),
             path: parsed.then(|| state.edits.path.as_deref().unwrap_or_else(|| view.path())),
             host: parsed.then(|| view.authority()),
-            protocol: text(parsed.then_some(match state.request.version {
+            protocol: parsed.then_some(match state.request.version {
                 Version::Http10 => "HTTP/1.0",
                 Version::Http11 => "HTTP/1.1",
-            })),
+            }),
             status: (self.status > 0 || self.failure.is_some()).then(|| self.logged_status()),
             received: self.received,
             sent: self.sent,

@@ -1,0 +1,204 @@
+//! What stops being HTTP: an upgrade after 101, and CONNECT. From there on bytes pass both ways
+//! as in an opaque connection, and the connection serves nothing else.
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use super::{
+    Conn, Next,
+    attempt::{self, Exchange, impatience},
+    exchange::Stop,
+    forwarded,
+    patience::Patience,
+    record::Ledger,
+    reply,
+};
+use crate::{
+    cluster::Cluster,
+    drain::Phase,
+    error::{Cause, Failure},
+    filter::{self, Reply, ResponseContext},
+    h1::{Delivery, write_response},
+    message::{Body, ResponseView, Version},
+    net::{
+        connect::{ConnectOptions, connect as dial},
+        stream::Stream,
+    },
+    route::{Backend, Rule},
+    shared::{State, Worker},
+    snapshot::Listener,
+    tcp::{self, Watch, Way},
+    timer::{Timer, now},
+};
+
+/// Passes the 101 on and joins the two connections.
+pub(super) async fn upgrade(
+    conn: &mut Conn,
+    state: &mut State,
+    ledger: &mut Ledger,
+    rule: &Arc<Rule>,
+    backend: &Backend,
+    exchange: Exchange,
+) -> Result<Next, Stop> {
+    let Exchange { mut connection, in_flight, upload } = exchange;
+    let (received, lent) = upload.finish();
+    ledger.received += received;
+    state.to_upstream = lent;
+    let mut out = std::mem::take(&mut state.to_downstream);
+    out.clear();
+    let view = ResponseView { bytes: state.upstream.filled(), head: &state.response };
+    let edits = &mut state.response_edits;
+    forwarded::drop_listed(view.bytes, &view.head.fields, edits);
+    let mut context = ResponseContext { response: view, edits };
+    filter::apply_to_response(&backend.filters, &mut context);
+    filter::apply_to_response(&rule.filters, &mut context);
+    write_response(&mut out, &view, edits, Delivery { body: Body::None, close: false, version: Version::Http11, upgrade: true });
+    state.upstream.consume(state.response.len);
+    ledger.sent += out.len() as u64;
+    let sent = reply::write_all(conn, &out).await;
+    state.to_downstream = out;
+    sent.map_err(|failure| Stop { failure, answered: true })?;
+    ledger.status = 101;
+    ledger.answered_at = now();
+    let next = join(conn, state, ledger, &mut connection.stream).await;
+    drop(in_flight);
+    next
+}
+
+/// Connects to an endpoint of the route's cluster, says 200 and joins the two connections.
+pub(super) async fn connect(
+    conn: &mut Conn,
+    state: &mut State,
+    ledger: &mut Ledger,
+    rule: &Arc<Rule>,
+    cluster: &Arc<Cluster>,
+    mut patience: Patience,
+) -> Result<Next, Stop> {
+    let endpoint = attempt::pick(conn, state, cluster, &[]).ok_or(Failure::from(Cause::NoEndpoint))?;
+    ledger.tries = 1;
+    ledger.endpoint = Some(Arc::clone(&endpoint));
+    let in_flight = endpoint.start();
+    patience.begin_try(ledger.began, rule.backend_timeout);
+    patience.arm(&conn.timer, ledger.began);
+    let options = ConnectOptions::new(&cluster.config.tcp);
+    let mut dialing = pin!(dial(&endpoint.addresses, &options, cluster.connect_timeout()));
+    let dialed = std::future::poll_fn(|cx| {
+        if let Poll::Ready(done) = std::future::Future::poll(dialing.as_mut(), cx) {
+            return Poll::Ready(done.map_err(|error| Failure::from(error.cause())));
+        }
+        if let Some(failure) = impatience(conn, cx, &mut patience, &mut false, || Cause::ConnectTimeout) {
+            return Poll::Ready(Err(failure));
+        }
+        match attempt::poll_gone(conn, state, cx) {
+            true => Poll::Ready(Err(Failure::new(Cause::ClientGone, "while connecting"))),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    let mut upstream = dialed.inspect_err(|_| in_flight.fail(now()))?;
+    ledger.sent_at = now();
+    ledger.connecting = ledger.sent_at.saturating_sub(ledger.began);
+    let mut out = Vec::with_capacity(64);
+    attempt::greeting(conn, cluster, &mut out);
+    if !out.is_empty() {
+        write_to(&mut upstream, &out).await?;
+        out.clear();
+    }
+    // RFC 9110 section 9.3.6: no framing fields in a 2xx to CONNECT.
+    out.extend_from_slice(b"HTTP/1.1 200 OK\r\n\r\n");
+    reply::write_all(conn, &out).await.map_err(|failure| Stop { failure, answered: true })?;
+    ledger.status = 200;
+    ledger.upstream_status = 200;
+    ledger.head_at = now();
+    ledger.answered_at = ledger.head_at;
+    let next = join(conn, state, ledger, &mut upstream).await;
+    drop(in_flight);
+    next
+}
+
+/// A PROXY header fits the send buffer of a new connection; what does not take it is broken.
+async fn write_to(stream: &mut Stream, bytes: &[u8]) -> Result<(), Failure> {
+    use tokio::io::AsyncWriteExt;
+    stream.write_all(bytes).await.map_err(|_| Failure::from(Cause::UpstreamClosed))
+}
+
+async fn join(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, upstream: &mut Stream) -> Result<Next, Stop> {
+    let up = std::mem::take(&mut state.downstream);
+    let down = std::mem::take(&mut state.upstream);
+    let mut bounds = Bounds::new(&conn.worker, &conn.listener, &conn.timer, conn.opened);
+    let forwarding = tcp::forward(&mut conn.stream, upstream, &conn.worker.bulk, (up.filled(), down.filled()), &mut bounds);
+    let summary = forwarding.await;
+    state.downstream = up;
+    state.upstream = down;
+    state.downstream.clear();
+    state.upstream.clear();
+    ledger.received += summary.up_bytes;
+    ledger.sent += summary.down_bytes;
+    ledger.tunnel = Some((summary.up_bytes, summary.down_bytes));
+    ledger.failure = summary.end.cause().map(Failure::from);
+    Ok(Next::Abort)
+}
+
+/// The bounds of a joined or opaque connection: idle time, age, and the life of the process.
+pub(crate) struct Bounds<'a> {
+    worker: &'a Worker,
+    timer: &'a Timer,
+    idle: u64,
+    /// When it reaches its greatest age.
+    end: u64,
+    active_at: u64,
+}
+
+impl<'a> Bounds<'a> {
+    pub(crate) fn new(worker: &'a Worker, listener: &Listener, timer: &'a Timer, opened: u64) -> Self {
+        let unlimited = |d: Duration| if d.is_zero() { u64::MAX } else { d.as_nanos() as u64 };
+        let bounds = Self {
+            worker,
+            timer,
+            idle: unlimited(listener.config.idle_timeout),
+            end: opened.saturating_add(unlimited(listener.config.max_lifetime)),
+            active_at: now(),
+        };
+        bounds.arm();
+        bounds
+    }
+
+    fn arm(&self) {
+        match self.end.min(self.active_at.saturating_add(self.idle)) {
+            u64::MAX => self.timer.clear(),
+            at => self.timer.set_at(at),
+        }
+    }
+}
+
+impl Watch for Bounds<'_> {
+    fn moved(&mut self, _: Way, bytes: usize) {
+        if bytes > 0 {
+            self.active_at = now();
+        }
+    }
+
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
+        loop {
+            let expired = self.timer.poll_expired(cx).is_ready();
+            if self.worker.phase.get() == Phase::Cut {
+                return Poll::Ready(Cause::Draining);
+            }
+            if !expired {
+                return Poll::Pending;
+            }
+            let now = now();
+            if now >= self.end {
+                return Poll::Ready(Cause::LifetimeReached);
+            }
+            if now >= self.active_at.saturating_add(self.idle) {
+                return Poll::Ready(Cause::IdleTimeout);
+            }
+            self.arm();
+        }
+    }
+}

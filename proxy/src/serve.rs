@@ -1,0 +1,293 @@
+//! One accepted connection, from the first byte to its protocol: PROXY header, detection, and
+//! then HTTP or opaque TCP. What happens within a protocol is not here.
+
+use std::{
+    future::{Future, poll_fn},
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, SystemTime},
+};
+
+use outrigger_config::model::{AcceptProxyProtocol, Protocol};
+
+use crate::{
+    cluster::{Cluster, PickContext},
+    error::{Cause, Failure},
+    http::{self, Bounds, Conn},
+    net::{
+        accept::Peer,
+        connect::{ConnectOptions, connect},
+        detect::{self, Detected},
+        proxy_protocol::{self, Parsed},
+        stream::Stream,
+    },
+    shared::{Admission, State, Worker},
+    snapshot::Listener,
+    tcp,
+    telemetry::access_log::{Kind, Record},
+    timer::now,
+};
+
+/// How long a PROXY header may take: its sender is a proxy that sends it with the connection.
+const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Serves a connection of `listener`. `admission` counts it until the end.
+pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, version: u64, stream: Stream, peer: Peer, admission: Admission) {
+    let timer = worker.timers.timer();
+    let guard = PanicGuard(Rc::clone(&worker));
+    let mut conn = Conn {
+        stream,
+        timer,
+        worker,
+        version,
+        peer: peer.remote,
+        local: peer.local,
+        opened: now(),
+        served: 0,
+        listener,
+    };
+    let needs_look = conn.listener.config.proxy_protocol != AcceptProxyProtocol::Off || conn.listener.config.protocol != Protocol::Http;
+    if needs_look {
+        // Rarely more than one poll: boxed, so that it does not add to what an idle connection holds.
+        match Box::pin(look(&mut conn)).await {
+            Ok((Spoken::Http, state)) => http::serve(conn, state).await,
+            Ok((Spoken::Opaque(cluster), state)) => Box::pin(opaque(conn, &cluster, state)).await,
+            Err(failure) => end_early(&conn, &failure),
+        }
+    } else {
+        http::serve(conn, None).await;
+    }
+    drop(admission);
+    std::mem::forget(guard);
+}
+
+/// Counts a panic; the runtime ends the connection's task and nothing else.
+struct PanicGuard(Rc<Worker>);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.cells.at(self.0.id).panics.inc();
+        }
+    }
+}
+
+/// What a connection turned out to speak.
+enum Spoken {
+    Http,
+    Opaque(Arc<Cluster>),
+}
+
+/// Reads the PROXY header where one is required, and tells the protocol where that is open.
+async fn look(conn: &mut Conn) -> Result<(Spoken, Option<Box<State>>), Failure> {
+    let listener = Arc::clone(&conn.listener);
+    let mut state = None;
+    if listener.config.proxy_protocol == AcceptProxyProtocol::Required {
+        let mut reading = conn.worker.take_state();
+        proxy_header(conn, &mut reading).await?;
+        state = Some(reading);
+    }
+    match (listener.config.protocol, &listener.cluster) {
+        (Protocol::Http, _) => Ok((Spoken::Http, state)),
+        (Protocol::Tcp, Some(cluster)) => Ok((Spoken::Opaque(Arc::clone(cluster)), state)),
+        (Protocol::Tcp, None) => Err(Failure::from(Cause::BadRoute)),
+        (Protocol::Auto, cluster) => {
+            let mut reading = state.unwrap_or_else(|| conn.worker.take_state());
+            let spoken = detect_protocol(conn, &mut reading, cluster.as_ref()).await?;
+            Ok((spoken, Some(reading)))
+        }
+    }
+}
+
+/// Reads more into the state's buffer; `Ok(false)` at the end of the stream or of time.
+async fn more(conn: &mut Conn, state: &mut State) -> Result<usize, Cause> {
+    poll_fn(|cx| {
+        let spare = state.downstream.spare();
+        match conn.stream.poll_read_into(cx, spare) {
+            Poll::Ready(Ok(n)) if n > 0 => {
+                state.downstream.received(n);
+                Poll::Ready(Ok(n))
+            }
+            Poll::Ready(_) => Poll::Ready(Err(Cause::ClientGone)),
+            Poll::Pending if conn.worker.phase.get() >= crate::drain::Phase::Closing => Poll::Ready(Err(Cause::Draining)),
+            Poll::Pending => conn.timer.poll_expired(cx).map(|()| Err(Cause::ProtocolUnknown)),
+        }
+    })
+    .await
+}
+
+async fn proxy_header(conn: &mut Conn, state: &mut State) -> Result<(), Failure> {
+    conn.timer.set(now(), PROXY_HEADER_TIMEOUT);
+    loop {
+        match proxy_protocol::parse(state.downstream.filled()) {
+            Parsed::Done { length, source, destination } => {
+                state.downstream.consume(length);
+                conn.peer = source.or(conn.peer);
+                conn.local = destination.or(conn.local);
+                return Ok(());
+            }
+            Parsed::Invalid(detail) => return Err(Failure::new(Cause::ProxyHeaderInvalid, detail)),
+            Parsed::Incomplete => {}
+        }
+        match more(conn, state).await {
+            Ok(_) => {}
+            Err(Cause::ProtocolUnknown) => return Err(Failure::new(Cause::ProxyHeaderInvalid, "no PROXY header in time")),
+            Err(cause) => return Err(Failure::new(cause, "before the PROXY header")),
+        }
+    }
+}
+
+/// HTTP by the first bytes; what is anything else, or silent, goes to the listener's cluster.
+async fn detect_protocol(conn: &mut Conn, state: &mut State, cluster: Option<&Arc<Cluster>>) -> Result<Spoken, Failure> {
+    conn.timer.set(now(), conn.listener.config.detect_timeout);
+    loop {
+        let opaque = match detect::detect(state.downstream.filled()) {
+            Detected::Http1 => return Ok(Spoken::Http),
+            // Without a cluster to hand it to, HTTP/2 is answered with 505 by the HTTP/1 engine.
+            Detected::Http2Preface if cluster.is_none() => return Ok(Spoken::Http),
+            Detected::Http2Preface | Detected::Tls | Detected::Opaque => true,
+            Detected::NeedMore => match more(conn, state).await {
+                Ok(_) => false,
+                Err(Cause::ProtocolUnknown) => true,
+                Err(cause) => return Err(Failure::new(cause, "before its protocol was known")),
+            },
+        };
+        if opaque {
+            let cluster = cluster.ok_or(Failure::new(Cause::ProtocolUnknown, "not HTTP, and no cluster for anything else"))?;
+            return Ok(Spoken::Opaque(Arc::clone(cluster)));
+        }
+    }
+}
+
+/// Forwards an opaque connection to an endpoint of its cluster.
+async fn opaque(mut conn: Conn, cluster: &Arc<Cluster>, state: Option<Box<State>>) {
+    let mut seen = Opaque { began: now(), endpoint: None, tries: 0, up: 0, down: 0, failure: None };
+    let worker = Rc::clone(&conn.worker);
+    match dial(&mut conn, cluster, &mut seen).await {
+        Ok((mut upstream, in_flight)) => {
+            let mut greeting = Vec::new();
+            http::greeting(&conn, cluster, &mut greeting);
+            if let Some(state) = &state {
+                greeting.extend_from_slice(state.downstream.filled());
+            }
+            if let Some(state) = state {
+                worker.give_state(state);
+            }
+            let mut bounds = Bounds::new(&worker, &conn.listener, &conn.timer, conn.opened);
+            let summary = tcp::forward(&mut conn.stream, &mut upstream, &worker.bulk, (&greeting, &[]), &mut bounds).await;
+            seen.up = summary.up_bytes;
+            seen.down = summary.down_bytes;
+            seen.failure = summary.end.cause().map(Failure::from);
+            drop(in_flight);
+            cluster.cells.at(worker.id).connections.dec();
+        }
+        Err(failure) => {
+            // The client learns of it as it would from the endpoint itself.
+            if let Some(tcp) = conn.stream.tcp() {
+                let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+            }
+            seen.failure = Some(failure);
+        }
+    }
+    seen.close(&conn, cluster);
+}
+
+/// Facts of one opaque connection.
+struct Opaque {
+    began: u64,
+    endpoint: Option<Arc<crate::cluster::endpoint::Endpoint>>,
+    tries: u32,
+    up: u64,
+    down: u64,
+    failure: Option<Failure>,
+}
+
+/// Connects to an endpoint; a failed connect is tried again with another one.
+async fn dial(
+    conn: &mut Conn,
+    cluster: &Arc<Cluster>,
+    seen: &mut Opaque,
+
+) -> Result<(Stream, crate::cluster::endpoint::InFlight), Failure> {
+    let cells = cluster.cells.at(conn.worker.id);
+    let options = ConnectOptions::new(&cluster.config.tcp);
+    let mut tried = Vec::new();
+    loop {
+        let picked = {
+            let mut random = conn.worker.random.borrow_mut();
+            let hash = cluster.hash_address(conn.peer.map(|p| p.ip()));
+            cluster.pick(&mut PickContext { hash, now: now(), random: &mut random, tried: &tried })
+        };
+        let endpoint = picked.ok_or(Failure::from(Cause::NoEndpoint))?;
+        seen.tries += 1;
+        seen.endpoint = Some(Arc::clone(&endpoint));
+        let in_flight = endpoint.start();
+        cells.connects.inc();
+        let began = now();
+        let mut dialing = std::pin::pin!(connect(&endpoint.addresses, &options, cluster.connect_timeout()));
+        let dialed = poll_fn(|cx| {
+            if conn.worker.phase.get() == crate::drain::Phase::Cut {
+                return Poll::Ready(Err(Failure::from(Cause::Draining)));
+            }
+            let _ = conn.timer.poll_expired(cx);
+            dialing.as_mut().poll(cx).map_err(|error| Failure::from(error.cause()))
+        })
+        .await;
+        match dialed {
+            Ok(stream) => {
+                in_flight.observe(now() - began, now());
+                cells.connections.inc();
+                return Ok((stream, in_flight));
+            }
+            Err(failure) => {
+                in_flight.fail(now());
+                cells.connect_failures.inc();
+                cluster.connect_failed();
+                if failure.cause == Cause::Draining || tried.len() >= cluster.config.safe_resends as usize {
+                    return Err(failure);
+                }
+                tried.push(endpoint.id);
+            }
+        }
+    }
+}
+
+impl Opaque {
+    fn close(&self, conn: &Conn, cluster: &Cluster) {
+        let worker = &conn.worker;
+        let cells = conn.listener.cells.at(worker.id);
+        cells.received.add(self.up);
+        cells.sent.add(self.down);
+        cluster.cells.at(worker.id).sent.add(self.up);
+        cluster.cells.at(worker.id).received.add(self.down);
+        if let Some(failure) = &self.failure {
+            cells.failures.inc(failure.cause);
+        }
+        log_tcp(conn, self.failure.as_ref(), |record| {
+            record.duration = Duration::from_nanos(now().saturating_sub(self.began));
+            record.received = self.up;
+            record.sent = self.down;
+            record.cluster = Some(&cluster.name);
+            record.endpoint = self.endpoint.as_ref().map(|e| &*e.name);
+            record.attempts = self.tries;
+        });
+    }
+}
+
+/// Counts and logs a connection that ended before it was known what it is.
+fn end_early(conn: &Conn, failure: &Failure) {
+    conn.listener.cells.at(conn.worker.id).failures.inc(failure.cause);
+    log_tcp(conn, Some(failure), |_| {});
+}
+
+fn log_tcp<'a>(conn: &'a Conn, failure: Option<&'a Failure>, more: impl FnOnce(&mut Record<'a>)) {
+    let Some(log) = &conn.worker.log else { return };
+    let mut record = Record::new(SystemTime::now(), Kind::Tcp, &conn.listener.name);
+    record.client = conn.peer;
+    record.cause = failure.map(|f| f.cause);
+    record.detail = failure.map_or("", |f| f.detail);
+    more(&mut record);
+    record.time -= record.duration;
+    log.log(&record);
+}
