@@ -12,5 +12,6 @@ mod net;
     reason = "the operating system is called from here and nowhere else"
 )]
 mod sys;
+mod tcp;
 mod telemetry;
 mod timer;

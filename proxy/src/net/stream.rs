@@ -11,6 +11,8 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+use crate::sys::sockopt;
+
 /// A connection's byte stream.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -45,6 +47,26 @@ impl Stream {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Makes dropping this reset the connection instead of ending it in order: the peer learns
+    /// that what it got may not be whole. Unix sockets know no such thing.
+    pub(crate) fn reset_on_drop(&self) {
+        if let Self::Tcp(stream) = self {
+            // Fails only where there is no connection left to reset.
+            let _ = stream.set_zero_linger();
+        }
+    }
+
+    /// The error that ended the connection, where one did: seen even while nothing is read or
+    /// written, and once only.
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
+        each!(self, s => s.take_error()).unwrap_or_else(Some)
+    }
+
+    /// Bytes that a write would take now, about. `None` where the kernel does not say.
+    pub(crate) fn send_room(&self) -> Option<usize> {
+        each!(self, s => sockopt::send_room(s))
     }
 
     /// The TCP socket, where it is one.
