@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{ByteSize, DnsName, EndpointAddress, HeaderName, Name, TcpOptions, Text};
 
-crate::model! {
+crate::engine::model! {
     /// A named group of endpoints that serve the same thing.
-    pub struct Cluster {
+    pub struct Cluster keep endpoints {
         /// Unique among clusters.
         name: Name;
         /// Endpoints by address: `ip:port`, `unix:/path`, or an object with a weight. Exactly one of `endpoints` and `dns`.
@@ -32,7 +32,7 @@ crate::model! {
     }
 
     /// One endpoint.
-    pub struct Endpoint {
+    pub struct Endpoint from address {
         /// `ip:port` or `unix:/path`.
         address: EndpointAddress;
         /// Further addresses of the same endpoint, tried by happy eyeballs (RFC 8305).
@@ -42,7 +42,7 @@ crate::model! {
     }
 
     /// Endpoints found by DNS.
-    pub struct DnsEndpoints {
+    pub struct DnsEndpoints from name {
         /// `host:port`; with `srv`, the name of the record.
         name: DnsName;
         /// Ask for SRV records: they bring port, priority and weight.
@@ -64,13 +64,13 @@ crate::model! {
     /// How an endpoint is picked.
     pub oneof Balance {
         /// In turn, by weight.
-        RoundRobin = "round_robin": RoundRobin;
+        RoundRobin = "round_robin": RoundRobin, alone = RoundRobin {};
         /// By chance, by weight.
-        Random = "random": Random;
+        Random = "random": Random, alone = Random {};
         /// The one of two random choices with fewer active requests.
-        LeastRequest = "least_request": LeastRequest;
+        LeastRequest = "least_request": LeastRequest, alone = LeastRequest::default();
         /// The one of two random choices with the lower latency times active requests.
-        PeakEwma = "peak_ewma": PeakEwma;
+        PeakEwma = "peak_ewma": PeakEwma, alone = PeakEwma::default();
         /// Consistent hashing on a ring (Ketama).
         RingHash = "ring_hash": RingHash;
         /// Consistent hashing by Maglev's table (Eisenbud et al., NSDI 2016).
@@ -122,8 +122,8 @@ crate::model! {
         Cookie = "cookie": Text;
         /// Value of a query parameter.
         Query = "query": Text;
-        /// Address of the client.
-        SourceAddress = "source_address": bool;
+        /// Address of the client; may be written as the bare word.
+        SourceAddress = "source_address": bool, alone = true;
     }
 
     /// Connections to the endpoints of a cluster.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{BindAddress, ByteSize, Cidr, Name, Text};
 
-crate::model! {
+crate::engine::model! {
     /// An address the proxy accepts connections on.
     pub struct Listener {
         /// Unique among listeners. Metrics, logs and state over a reload hang on it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{BindAddress, ByteSize, LogOutput, Percent, Text, Workers};
 
-crate::model! {
+crate::engine::model! {
     /// Settings of the process.
     pub struct Mesh {
         /// Threads that carry traffic; each has its own sockets, pools and buffers. `auto` follows

@@ -14,9 +14,13 @@ pub use cluster::*;
 pub use listener::*;
 pub use mesh::*;
 pub use route::*;
-pub use scalar::*;
+pub use scalar::{
+    BindAddress, ByteSize, Cidr, DnsName, EndpointAddress, HeaderName, HeaderValue, HostPattern,
+    LogOutput, Name, PathText, Pattern, Percent, Text, Workers,
+};
+pub(crate) use scalar::{is_host, is_token};
 
-crate::model! {
+crate::engine::model! {
     /// The whole configuration of one proxy: what the file holds.
     pub struct Config {
         /// Version of this schema. Only `1` exists.
@@ -33,5 +37,26 @@ crate::model! {
         routes: Vec<Route> = Vec::new();
         /// Named groups of endpoints.
         clusters: Vec<Cluster> = Vec::new();
+    }
+}
+
+impl Config {
+    /// A configuration that says nothing but its version.
+    pub fn new() -> Self {
+        Self {
+            version: 1,
+            mesh: Mesh::default(),
+            admin: None,
+            probes: None,
+            listeners: Vec::new(),
+            routes: Vec::new(),
+            clusters: Vec::new(),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{HeaderName, HeaderValue, HostPattern, Name, PathText, Pattern, Text};
 
-crate::model! {
+crate::engine::model! {
     /// Rules for a set of hosts.
     pub struct Route {
         /// Unique among routes.

@@ -1,0 +1,3 @@
+pub(crate) fn reference() -> String {
+    String::new()
+}
