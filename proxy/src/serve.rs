@@ -110,7 +110,7 @@ async fn more(conn: &mut Conn, state: &mut State) -> Result<usize, Cause> {
                 Poll::Ready(Ok(n))
             }
             Poll::Ready(_) => Poll::Ready(Err(Cause::ClientGone)),
-            Poll::Pending if conn.worker.phase.get() >= crate::drain::Phase::Closing => Poll::Ready(Err(Cause::Draining)),
+            Poll::Pending if conn.phase() >= crate::drain::Phase::Closing => Poll::Ready(Err(Cause::Draining)),
             Poll::Pending => conn.timer.poll_expired(cx).map(|()| Err(Cause::ProtocolUnknown)),
         }
     })
@@ -215,9 +215,8 @@ async fn dial(
     let mut tried = Vec::new();
     loop {
         let picked = {
-            let mut random = conn.worker.random.borrow_mut();
-            let hash = cluster.hash_address(conn.peer.map(|p| p.ip()));
-            cluster.pick(&mut PickContext { hash, now: now(), random: &mut random, tried: &tried })
+            let hash = cluster.hash_connection(conn.peer.map(|p| p.ip()));
+            cluster.pick(&PickContext { hash, now: now(), random: &conn.worker.random, tried: &tried })
         };
         let endpoint = picked.ok_or(Failure::from(Cause::NoEndpoint))?;
         seen.tries += 1;
@@ -227,7 +226,7 @@ async fn dial(
         let began = now();
         let mut dialing = std::pin::pin!(connect(&endpoint.addresses, &options, cluster.connect_timeout()));
         let dialed = poll_fn(|cx| {
-            if conn.worker.phase.get() == crate::drain::Phase::Cut {
+            if conn.phase() == crate::drain::Phase::Cut {
                 return Poll::Ready(Err(Failure::from(Cause::Draining)));
             }
             let _ = conn.timer.poll_expired(cx);
@@ -282,7 +281,7 @@ fn end_early(conn: &Conn, failure: &Failure) {
 }
 
 fn log_tcp<'a>(conn: &'a Conn, failure: Option<&'a Failure>, more: impl FnOnce(&mut Record<'a>)) {
-    let Some(log) = &conn.worker.log else { return };
+    let Some(log) = conn.worker.log() else { return };
     let mut record = Record::new(SystemTime::now(), Kind::Tcp, &conn.listener.name);
     record.client = conn.peer;
     record.cause = failure.map(|f| f.cause);

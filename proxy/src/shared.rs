@@ -11,6 +11,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Cache};
+use outrigger_config::model::Direction;
 
 use crate::{
     drain::Phase,
@@ -51,8 +52,11 @@ pub(crate) struct Worker {
     pub(crate) bulk: Bulk,
     pub(crate) budget: Budget,
     pub(crate) random: RefCell<fastrand::Rng>,
-    pub(crate) log: Option<LogHandle>,
-    pub(crate) phase: Cell<Phase>,
+    log: RefCell<Option<Rc<LogHandle>>>,
+    /// Of connections towards or past our workload, and of those that come from it, which may
+    /// need its way out until the last of the others is done.
+    inward: Cell<Phase>,
+    outward: Cell<Phase>,
     pub(crate) cells: Cells<WorkerCells>,
     states: RefCell<Vec<Box<State>>>,
     kept_states: usize,
@@ -110,8 +114,9 @@ impl Worker {
             bulk: Bulk::new(limits.bulk_buffers.0 as usize),
             budget: Budget::new(limits.bulk_buffers.0 as usize),
             random: RefCell::new(fastrand::Rng::new()),
-            log: parts.log,
-            phase: Cell::new(Phase::Running),
+            log: RefCell::new(parts.log.map(Rc::new)),
+            inward: Cell::new(Phase::Running),
+            outward: Cell::new(Phase::Running),
             cells: parts.cells,
             states: RefCell::default(),
             kept_states: limits.buffer_pool.0 as usize / (2 * BUFFER),
@@ -121,6 +126,37 @@ impl Worker {
     /// The current version of the table.
     pub(crate) fn snapshot<R>(&self, look: impl FnOnce(&Arc<Snapshot>) -> R) -> R {
         look(self.table.borrow_mut().load())
+    }
+
+    /// How far connections of this direction are on their way out.
+    pub(crate) fn phase(&self, direction: Direction) -> Phase {
+        match direction {
+            Direction::Outbound => self.outward.get(),
+            Direction::Inbound | Direction::Gateway => self.inward.get(),
+        }
+    }
+
+    /// Moves on, and lets every waiting connection see it.
+    pub(crate) fn set_phases(&self, inward: Phase, outward: Phase) {
+        self.inward.set(inward);
+        self.outward.set(outward);
+        if inward >= Phase::Closing && outward >= Phase::Closing {
+            self.pools.close_idle();
+        }
+        self.timers.wake_all();
+    }
+
+    /// Where access log lines go, if anywhere.
+    pub(crate) fn log(&self) -> Option<Rc<LogHandle>> {
+        self.log.borrow().clone()
+    }
+
+    /// From now on lines go there.
+    pub(crate) fn set_log(&self, log: Option<LogHandle>) {
+        let before = self.log.replace(log.map(Rc::new));
+        if let Some(before) = before {
+            before.flush();
+        }
     }
 
     /// Working state for a connection.

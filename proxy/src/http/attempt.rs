@@ -137,8 +137,7 @@ fn session_endpoint(state: &State, rule: &Rule, cluster: &Cluster) -> Option<Arc
 pub(super) fn pick(conn: &Conn, state: &State, cluster: &Cluster, tried: &[u32]) -> Option<Arc<Endpoint>> {
     let view = RequestView { bytes: &state.head, head: &state.request };
     let hash = cluster.hash(&view, conn.peer.map(|p| p.ip()));
-    let mut random = conn.worker.random.borrow_mut();
-    cluster.pick(&mut PickContext { hash, now: now(), random: &mut random, tried })
+    cluster.pick(&PickContext { hash, now: now(), random: &conn.worker.random, tried })
 }
 
 /// One try with one endpoint.
@@ -388,7 +387,7 @@ pub(super) fn impatience(
     on_pause: impl FnOnce() -> Cause,
 ) -> Option<Failure> {
     let expired = patience.poll(cx, &conn.timer, progressed);
-    if conn.worker.phase.get() == Phase::Cut {
+    if conn.phase() == Phase::Cut {
         return Some(Failure::from(Cause::Draining));
     }
     match expired {

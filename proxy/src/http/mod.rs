@@ -195,7 +195,7 @@ async fn linger(conn: &mut Conn, state: &mut State) {
     conn.timer.set(now(), LINGER);
     let mut taken = 0;
     poll_fn(|cx| {
-        if Pin::new(&mut conn.stream).poll_shutdown(cx).is_pending() || conn.worker.phase.get() == Phase::Cut {
+        if Pin::new(&mut conn.stream).poll_shutdown(cx).is_pending() || conn.phase() == Phase::Cut {
             return Poll::Ready(());
         }
         while taken < LINGER_BYTES && conn.timer.poll_expired(cx).is_pending() {
@@ -217,7 +217,7 @@ impl Conn {
     async fn readable(&mut self) -> bool {
         self.timer.set(now(), self.listener.http.idle_timeout.saturating_sub(SWEEP));
         poll_fn(|cx| {
-            if self.worker.phase.get() >= Phase::Closing || self.timer.poll_expired(cx).is_ready() {
+            if self.phase() >= Phase::Closing || self.timer.poll_expired(cx).is_ready() {
                 return Poll::Ready(false);
             }
             self.stream.poll_read_ready(cx).map(|ready| ready.is_ok())
@@ -228,7 +228,7 @@ impl Conn {
     /// Whether waiting for a head must end, with or without a part of it.
     fn poll_waiting(&mut self, cx: &mut Context<'_>, begun: bool, since: u64) -> Option<Wait> {
         let expired = self.timer.poll_expired(cx).is_ready();
-        match self.worker.phase.get() {
+        match self.phase() {
             Phase::Cut => return Some(Wait::Left),
             Phase::Closing if !begun => return Some(Wait::Left),
             _ => {}
@@ -241,6 +241,10 @@ impl Conn {
         }
         let idle = Duration::from_nanos(now().saturating_sub(since));
         Some(if idle >= self.listener.http.idle_timeout { Wait::Left } else { Wait::Idle })
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.worker.phase(self.listener.config.direction)
     }
 
     /// Follows the table: the listener of the current version. `false` where it has none any more.
@@ -265,7 +269,7 @@ impl Conn {
     fn is_leaving(&self) -> bool {
         let settings = &self.listener.http;
         let old = || now().saturating_sub(self.opened) >= settings.max_lifetime.as_nanos() as u64;
-        self.worker.phase.get().is_draining()
+        self.phase().is_draining()
             || (settings.max_requests > 0 && self.served >= settings.max_requests)
             || (!settings.max_lifetime.is_zero() && old())
     }

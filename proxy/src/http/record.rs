@@ -12,7 +12,7 @@ use crate::{
     message::{Known, RequestView, Version},
     route::Rule,
     shared::State,
-    telemetry::access_log::{Kind, Record},
+    telemetry::access_log::{Kind, LogHandle, Record},
     timer::now,
 };
 
@@ -91,14 +91,12 @@ impl Ledger {
                 class.inc();
             }
         }
-        if conn.worker.log.is_some() {
-            self.log(conn, state, duration, overhead);
+        if let Some(log) = conn.worker.log() {
+            self.log(&log, conn, state, duration, overhead);
         }
     }
 
-    #[cold]
-    fn log(&self, conn: &Conn, state: &State, duration: Duration, overhead: Duration) {
-        let Some(log) = &conn.worker.log else { return };
+    fn log(&self, log: &LogHandle, conn: &Conn, state: &State, duration: Duration, overhead: Duration) {
         let view = RequestView { bytes: &state.head, head: &state.request };
         // A head that was refused while it was read has spans of an earlier one.
         let parsed = state.request.len == state.head.len() && !state.head.is_empty();

@@ -120,7 +120,7 @@ pub(super) async fn write_all(conn: &mut Conn, bytes: &[u8]) -> Result<(), Failu
             if written >= bytes.len() {
                 return Poll::Ready(Ok(()));
             }
-            if conn.worker.phase.get() == crate::drain::Phase::Cut {
+            if conn.phase() == crate::drain::Phase::Cut {
                 return Poll::Ready(Err(Failure::from(Cause::Draining)));
             }
             if patience.poll(cx, &conn.timer, &mut progressed).is_ready() {

@@ -17,6 +17,8 @@ use super::{
     record::Ledger,
     reply,
 };
+use outrigger_config::model::Direction;
+
 use crate::{
     cluster::Cluster,
     drain::Phase,
@@ -146,6 +148,7 @@ async fn join(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, upstream:
 /// The bounds of a joined or opaque connection: idle time, age, and the life of the process.
 pub(crate) struct Bounds<'a> {
     worker: &'a Worker,
+    direction: Direction,
     timer: &'a Timer,
     idle: u64,
     /// When it reaches its greatest age.
@@ -158,6 +161,7 @@ impl<'a> Bounds<'a> {
         let unlimited = |d: Duration| if d.is_zero() { u64::MAX } else { d.as_nanos() as u64 };
         let bounds = Self {
             worker,
+            direction: listener.config.direction,
             timer,
             idle: unlimited(listener.config.idle_timeout),
             end: opened.saturating_add(unlimited(listener.config.max_lifetime)),
@@ -185,7 +189,7 @@ impl Watch for Bounds<'_> {
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
         loop {
             let expired = self.timer.poll_expired(cx).is_ready();
-            if self.worker.phase.get() == Phase::Cut {
+            if self.worker.phase(self.direction) == Phase::Cut {
                 return Poll::Ready(Cause::Draining);
             }
             if !expired {

@@ -62,7 +62,7 @@ fn build_clusters(configs: Vec<model::Cluster>, previous: &Snapshot, metrics: &M
         let old = previous.clusters.get(config.name.as_str());
         let cluster = match old {
             Some(old) if old.can_become(&config) => {
-                old.apply(config, now);
+                old.apply(&config, now);
                 Arc::clone(old)
             }
             _ => {

@@ -1,0 +1,207 @@
+//! One worker: a thread with its own runtime, sockets, pools and buffers.
+//!
+//! It learns by [`Order`] what to listen on and how far the process is; everything else it reads
+//! from the table. Nothing it does waits for another thread.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    rc::Rc,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{AbortHandle, LocalSet},
+};
+
+use crate::{
+    drain::Phase,
+    net::{
+        accept::{self, Peer},
+        listen::BoundSocket,
+        stream::Stream,
+    },
+    serve::serve,
+    shared::{Parts, Worker},
+    snapshot::Listener,
+    telemetry::access_log::LogHandle,
+    timer::now,
+};
+
+/// How often pools are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often lines of the access log leave for their writer, at the latest.
+const LOG_FLUSH: Duration = Duration::from_millis(100);
+
+/// What a worker is told.
+pub(crate) enum Order {
+    /// Accept connections for the listener of this name. Replaces its earlier socket.
+    Listen { name: Arc<str>, socket: BoundSocket },
+    /// Stop accepting for it; what is queued is still served.
+    Unlisten { name: Arc<str> },
+    /// The table was swapped.
+    Swapped,
+    /// Access log lines go there from now on.
+    Log(Option<LogHandle>),
+    /// How far the process is: towards the workload, and away from it.
+    Phases(Phase, Phase),
+    /// Everything that can be said was said; end.
+    Stop,
+    /// Answer when all earlier orders were carried out.
+    Confirm(oneshot::Sender<()>),
+}
+
+/// A running worker.
+pub(crate) struct Handle {
+    orders: mpsc::UnboundedSender<Order>,
+    thread: JoinHandle<()>,
+}
+
+impl Handle {
+    /// Starts the thread.
+    pub(crate) fn spawn(parts: Parts) -> io::Result<Self> {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let name = format!("worker-{}", parts.id);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            LocalSet::new().block_on(&runtime, run(Worker::new(parts), inbox));
+        })?;
+        Ok(Self { orders, thread })
+    }
+
+    /// Sends an order. A worker that ended is noticed by [`Handle::is_dead`].
+    pub(crate) fn send(&self, order: Order) {
+        let _ = self.orders.send(order);
+    }
+
+    /// Waits until the orders sent so far are carried out.
+    pub(crate) async fn confirm(&self) {
+        let (done, confirmed) = oneshot::channel();
+        self.send(Order::Confirm(done));
+        let _ = confirmed.await;
+    }
+
+    /// Whether the thread ended although nobody told it to.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    pub(crate) fn join(self) {
+        self.send(Order::Stop);
+        let _ = self.thread.join();
+    }
+}
+
+/// A listener's name and its current settings, shared with the task that accepts for it.
+struct Slot {
+    listener: RefCell<(Arc<Listener>, u64)>,
+}
+
+/// A task that accepts, and its socket.
+struct Accepting {
+    slot: Rc<Slot>,
+    socket: Rc<accept::Listener>,
+    task: AbortHandle,
+}
+
+async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
+    let timers = worker.timers.clone();
+    tokio::task::spawn_local(async move { timers.run().await });
+    tokio::task::spawn_local(keep_house(Rc::clone(&worker)));
+    let mut accepting: HashMap<Arc<str>, Accepting> = HashMap::new();
+    while let Some(order) = inbox.recv().await {
+        match order {
+            Order::Listen { name, socket } => match listen(&worker, &name, socket) {
+                Ok(new) => {
+                    if let Some(old) = accepting.insert(name, new) {
+                        close(&worker, old);
+                    }
+                }
+                Err(error) => tracing::error!(listener = %name, %error, "a worker cannot use its socket"),
+            },
+            Order::Unlisten { name } => {
+                if let Some(old) = accepting.remove(&name) {
+                    close(&worker, old);
+                }
+            }
+            Order::Swapped => {
+                for (name, each) in &accepting {
+                    worker.snapshot(|snapshot| {
+                        if let Some(listener) = snapshot.listener(name) {
+                            *each.slot.listener.borrow_mut() = (Arc::clone(listener), snapshot.version);
+                        }
+                    });
+                }
+            }
+            Order::Log(log) => worker.set_log(log),
+            Order::Phases(inward, outward) => worker.set_phases(inward, outward),
+            Order::Confirm(done) => {
+                let _ = done.send(());
+            }
+            Order::Stop => break,
+        }
+    }
+    worker.set_log(None);
+}
+
+fn listen(worker: &Rc<Worker>, name: &str, socket: BoundSocket) -> io::Result<Accepting> {
+    let found = worker.snapshot(|snapshot| snapshot.listener(name).map(|l| (Arc::clone(l), snapshot.version)));
+    let listener = found.ok_or_else(|| io::Error::other("the table has no such listener"))?;
+    let slot = Rc::new(Slot { listener: RefCell::new(listener) });
+    let socket = Rc::new(socket.into_listener()?);
+    let task = tokio::task::spawn_local(accept_all(Rc::clone(worker), Rc::clone(&slot), Rc::clone(&socket)));
+    Ok(Accepting { slot, socket, task: task.abort_handle() })
+}
+
+/// Stops accepting. Closing one of several sockets of a port resets what the kernel had queued on
+/// it, so that is served first.
+fn close(worker: &Rc<Worker>, accepting: Accepting) {
+    accepting.task.abort();
+    while let Ok(Some((stream, peer))) = accepting.socket.accept_queued() {
+        start(worker, &accepting.slot, stream, peer);
+    }
+}
+
+async fn accept_all(worker: Rc<Worker>, slot: Rc<Slot>, socket: Rc<accept::Listener>) {
+    loop {
+        let failed = |error: &io::Error| {
+            worker.cells.at(worker.id).accept_errors.inc();
+            tracing::warn!(%error, "accept failed");
+        };
+        let (stream, peer) = socket.accept(failed).await;
+        start(&worker, &slot, stream, peer);
+    }
+}
+
+fn start(worker: &Rc<Worker>, slot: &Slot, stream: Stream, peer: Peer) {
+    let (listener, version) = {
+        let current = slot.listener.borrow();
+        (Arc::clone(&current.0), current.1)
+    };
+    match worker.admit(&listener) {
+        Some(admission) => {
+            tokio::task::spawn_local(serve(Rc::clone(worker), listener, version, stream, peer, admission));
+        }
+        None => listener.cells.at(worker.id).failures.inc(crate::error::Cause::TooManyConnections),
+    }
+}
+
+/// What has to be done now and then.
+async fn keep_house(worker: Rc<Worker>) {
+    let mut swept = now();
+    loop {
+        let log = worker.log();
+        tokio::time::sleep(if log.is_some() { LOG_FLUSH } else { SWEEP }).await;
+        if let Some(log) = log {
+            log.flush();
+        }
+        if now() - swept >= SWEEP.as_nanos() as u64 {
+            swept = now();
+            worker.pools.sweep(swept);
+        }
+    }
+}
