@@ -13,5 +13,6 @@ mod net;
 )]
 mod sys;
 mod tcp;
+mod route;
 mod telemetry;
 mod timer;
