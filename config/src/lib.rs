@@ -119,6 +119,24 @@ impl Loaded {
         })
     }
 
+    /// The configuration that says nothing, before any was read.
+    pub fn empty() -> Self {
+        let config = Config {
+            version: 1,
+            mesh: model::Mesh::default(),
+            admin: None,
+            probes: None,
+            listeners: Vec::new(),
+            routes: Vec::new(),
+            clusters: Vec::new(),
+        };
+        Self {
+            hash: hash(&config),
+            config,
+            redactions: Redactions::default(),
+        }
+    }
+
     /// Writes the whole configuration with its defaults as JSON. What came from the environment
     /// is shown as it was written, `${NAME}`.
     pub fn write_redacted(&self, to: impl std::io::Write) -> serde_json::Result<()> {

@@ -3,16 +3,22 @@
 mod cluster;
 mod drain;
 mod error;
-mod h1;
 mod filter;
+mod h1;
+mod http;
 mod message;
 mod net;
+mod route;
+mod serve;
+mod shared;
+mod snapshot;
 #[allow(
     unsafe_code,
     reason = "the operating system is called from here and nowhere else"
 )]
 mod sys;
 mod tcp;
-mod route;
 mod telemetry;
 mod timer;
+mod upstream;
+mod worker;

@@ -33,7 +33,14 @@ use crate::{
 const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves a connection of `listener`. `admission` counts it until the end.
-pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, version: u64, stream: Stream, peer: Peer, admission: Admission) {
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    listener: Arc<Listener>,
+    version: u64,
+    stream: Stream,
+    peer: Peer,
+    admission: Admission,
+) {
     let timer = worker.timers.timer();
     let guard = PanicGuard(Rc::clone(&worker));
     let mut conn = Conn {
@@ -47,7 +54,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, version: 
         served: 0,
         listener,
     };
-    let needs_look = conn.listener.config.proxy_protocol != AcceptProxyProtocol::Off || conn.listener.config.protocol != Protocol::Http;
+    let needs_look = conn.listener.config.proxy_protocol != AcceptProxyProtocol::Off
+        || conn.listener.config.protocol != Protocol::Http;
     if needs_look {
         // Rarely more than one poll: boxed, so that it does not add to what an idle connection holds.
         match Box::pin(look(&mut conn)).await {
@@ -110,8 +118,13 @@ async fn more(conn: &mut Conn, state: &mut State) -> Result<usize, Cause> {
                 Poll::Ready(Ok(n))
             }
             Poll::Ready(_) => Poll::Ready(Err(Cause::ClientGone)),
-            Poll::Pending if conn.phase() >= crate::drain::Phase::Closing => Poll::Ready(Err(Cause::Draining)),
-            Poll::Pending => conn.timer.poll_expired(cx).map(|()| Err(Cause::ProtocolUnknown)),
+            Poll::Pending if conn.phase() >= crate::drain::Phase::Closing => {
+                Poll::Ready(Err(Cause::Draining))
+            }
+            Poll::Pending => conn
+                .timer
+                .poll_expired(cx)
+                .map(|()| Err(Cause::ProtocolUnknown)),
         }
     })
     .await
@@ -121,7 +134,11 @@ async fn proxy_header(conn: &mut Conn, state: &mut State) -> Result<(), Failure>
     conn.timer.set(now(), PROXY_HEADER_TIMEOUT);
     loop {
         match proxy_protocol::parse(state.downstream.filled()) {
-            Parsed::Done { length, source, destination } => {
+            Parsed::Done {
+                length,
+                source,
+                destination,
+            } => {
                 state.downstream.consume(length);
                 conn.peer = source.or(conn.peer);
                 conn.local = destination.or(conn.local);
@@ -132,14 +149,23 @@ async fn proxy_header(conn: &mut Conn, state: &mut State) -> Result<(), Failure>
         }
         match more(conn, state).await {
             Ok(_) => {}
-            Err(Cause::ProtocolUnknown) => return Err(Failure::new(Cause::ProxyHeaderInvalid, "no PROXY header in time")),
+            Err(Cause::ProtocolUnknown) => {
+                return Err(Failure::new(
+                    Cause::ProxyHeaderInvalid,
+                    "no PROXY header in time",
+                ));
+            }
             Err(cause) => return Err(Failure::new(cause, "before the PROXY header")),
         }
     }
 }
 
 /// HTTP by the first bytes; what is anything else, or silent, goes to the listener's cluster.
-async fn detect_protocol(conn: &mut Conn, state: &mut State, cluster: Option<&Arc<Cluster>>) -> Result<Spoken, Failure> {
+async fn detect_protocol(
+    conn: &mut Conn,
+    state: &mut State,
+    cluster: Option<&Arc<Cluster>>,
+) -> Result<Spoken, Failure> {
     conn.timer.set(now(), conn.listener.config.detect_timeout);
     loop {
         let opaque = match detect::detect(state.downstream.filled()) {
@@ -154,7 +180,10 @@ async fn detect_protocol(conn: &mut Conn, state: &mut State, cluster: Option<&Ar
             },
         };
         if opaque {
-            let cluster = cluster.ok_or(Failure::new(Cause::ProtocolUnknown, "not HTTP, and no cluster for anything else"))?;
+            let cluster = cluster.ok_or(Failure::new(
+                Cause::ProtocolUnknown,
+                "not HTTP, and no cluster for anything else",
+            ))?;
             return Ok(Spoken::Opaque(Arc::clone(cluster)));
         }
     }
@@ -162,7 +191,14 @@ async fn detect_protocol(conn: &mut Conn, state: &mut State, cluster: Option<&Ar
 
 /// Forwards an opaque connection to an endpoint of its cluster.
 async fn opaque(mut conn: Conn, cluster: &Arc<Cluster>, state: Option<Box<State>>) {
-    let mut seen = Opaque { began: now(), endpoint: None, tries: 0, up: 0, down: 0, failure: None };
+    let mut seen = Opaque {
+        began: now(),
+        endpoint: None,
+        tries: 0,
+        up: 0,
+        down: 0,
+        failure: None,
+    };
     let worker = Rc::clone(&conn.worker);
     match dial(&mut conn, cluster, &mut seen).await {
         Ok((mut upstream, in_flight)) => {
@@ -175,7 +211,14 @@ async fn opaque(mut conn: Conn, cluster: &Arc<Cluster>, state: Option<Box<State>
                 worker.give_state(state);
             }
             let mut bounds = Bounds::new(&worker, &conn.listener, &conn.timer, conn.opened);
-            let summary = tcp::forward(&mut conn.stream, &mut upstream, &worker.bulk, (&greeting, &[]), &mut bounds).await;
+            let summary = tcp::forward(
+                &mut conn.stream,
+                &mut upstream,
+                &worker.bulk,
+                (&greeting, &[]),
+                &mut bounds,
+            )
+            .await;
             seen.up = summary.up_bytes;
             seen.down = summary.down_bytes;
             seen.failure = summary.end.cause().map(Failure::from);
@@ -208,15 +251,19 @@ async fn dial(
     conn: &mut Conn,
     cluster: &Arc<Cluster>,
     seen: &mut Opaque,
-
 ) -> Result<(Stream, crate::cluster::endpoint::InFlight), Failure> {
     let cells = cluster.cells.at(conn.worker.id);
-    let options = ConnectOptions::new(&cluster.config.tcp);
+    let options = ConnectOptions::from(&cluster.config.tcp);
     let mut tried = Vec::new();
     loop {
         let picked = {
             let hash = cluster.hash_connection(conn.peer.map(|p| p.ip()));
-            cluster.pick(&PickContext { hash, now: now(), random: &conn.worker.random, tried: &tried })
+            cluster.pick(&PickContext {
+                hash,
+                now: now(),
+                random: &conn.worker.random,
+                tried: &tried,
+            })
         };
         let endpoint = picked.ok_or(Failure::from(Cause::NoEndpoint))?;
         seen.tries += 1;
@@ -224,13 +271,20 @@ async fn dial(
         let in_flight = endpoint.start();
         cells.connects.inc();
         let began = now();
-        let mut dialing = std::pin::pin!(connect(&endpoint.addresses, &options, cluster.connect_timeout()));
+        let mut dialing = std::pin::pin!(connect(
+            &endpoint.addresses,
+            &options,
+            cluster.connect_timeout()
+        ));
         let dialed = poll_fn(|cx| {
             if conn.phase() == crate::drain::Phase::Cut {
                 return Poll::Ready(Err(Failure::from(Cause::Draining)));
             }
             let _ = conn.timer.poll_expired(cx);
-            dialing.as_mut().poll(cx).map_err(|error| Failure::from(error.cause()))
+            dialing
+                .as_mut()
+                .poll(cx)
+                .map_err(|error| Failure::from(error.cause()))
         })
         .await;
         match dialed {
@@ -243,7 +297,9 @@ async fn dial(
                 in_flight.fail(now());
                 cells.connect_failures.inc();
                 cluster.connect_failed();
-                if failure.cause == Cause::Draining || tried.len() >= cluster.config.safe_resends as usize {
+                if failure.cause == Cause::Draining
+                    || tried.len() >= cluster.config.safe_resends as usize
+                {
                     return Err(failure);
                 }
                 tried.push(endpoint.id);
@@ -276,7 +332,11 @@ impl Opaque {
 
 /// Counts and logs a connection that ended before it was known what it is.
 fn end_early(conn: &Conn, failure: &Failure) {
-    conn.listener.cells.at(conn.worker.id).failures.inc(failure.cause);
+    conn.listener
+        .cells
+        .at(conn.worker.id)
+        .failures
+        .inc(failure.cause);
     log_tcp(conn, Some(failure), |_| {});
 }
 

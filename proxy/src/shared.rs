@@ -83,13 +83,23 @@ pub(crate) struct State {
 
 impl State {
     fn new() -> Box<Self> {
-        Box::new(Self { downstream: Buffer::with_capacity(BUFFER), upstream: Buffer::with_capacity(BUFFER), ..Self::default() })
+        Box::new(Self {
+            downstream: Buffer::with_capacity(BUFFER),
+            upstream: Buffer::with_capacity(BUFFER),
+            ..Self::default()
+        })
     }
 
     /// Whether nothing in here grew beyond the usual size.
     fn is_usual(&self) -> bool {
         let buffers = self.downstream.capacity() == BUFFER && self.upstream.capacity() == BUFFER;
-        buffers && self.head.capacity().max(self.to_upstream.capacity()).max(self.to_downstream.capacity()) <= 2 * BUFFER
+        buffers
+            && self
+                .head
+                .capacity()
+                .max(self.to_upstream.capacity())
+                .max(self.to_downstream.capacity())
+                <= 2 * BUFFER
     }
 }
 
@@ -104,7 +114,7 @@ pub(crate) struct Parts {
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
         let table = Arc::clone(&parts.process.table);
-        let limits = table.load().mesh.limits.clone();
+        let limits = table.load().source.config.mesh.limits.clone();
         Rc::new(Self {
             id: parts.id,
             process: parts.process,
@@ -177,7 +187,10 @@ impl Worker {
 
     /// Counts a connection of a listener in, unless a limit is reached.
     pub(crate) fn admit(&self, listener: &Arc<Listener>) -> Option<Admission> {
-        let total = Count::within(&self.process.connections, self.process.max_connections.load(Relaxed))?;
+        let total = Count::within(
+            &self.process.connections,
+            self.process.max_connections.load(Relaxed),
+        )?;
         let Some(own) = Count::within(&listener.open, listener.config.max_connections) else {
             total.undo();
             return None;
@@ -187,7 +200,11 @@ impl Worker {
         let cells = listener.cells.at(self.id);
         cells.accepted.inc();
         cells.active.inc();
-        Some(Admission { process: Arc::clone(&self.process), listener: Arc::clone(listener), worker: self.id })
+        Some(Admission {
+            process: Arc::clone(&self.process),
+            listener: Arc::clone(listener),
+            worker: self.id,
+        })
     }
 }
 

@@ -4,13 +4,7 @@
 //! from the table. Nothing it does waits for another thread.
 
 use std::{
-    cell::RefCell,
-    collections::HashMap,
-    io,
-    rc::Rc,
-    sync::Arc,
-    thread::JoinHandle,
-    time::Duration,
+    cell::RefCell, collections::HashMap, io, rc::Rc, sync::Arc, thread::JoinHandle, time::Duration,
 };
 
 use tokio::{
@@ -66,7 +60,9 @@ impl Handle {
     pub(crate) fn spawn(parts: Parts) -> io::Result<Self> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let name = format!("worker-{}", parts.id);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             LocalSet::new().block_on(&runtime, run(Worker::new(parts), inbox));
         })?;
@@ -121,7 +117,9 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
                         close(&worker, old);
                     }
                 }
-                Err(error) => tracing::error!(listener = %name, %error, "a worker cannot use its socket"),
+                Err(error) => {
+                    tracing::error!(listener = %name, %error, "a worker cannot use its socket")
+                }
             },
             Order::Unlisten { name } => {
                 if let Some(old) = accepting.remove(&name) {
@@ -132,7 +130,8 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
                 for (name, each) in &accepting {
                     worker.snapshot(|snapshot| {
                         if let Some(listener) = snapshot.listener(name) {
-                            *each.slot.listener.borrow_mut() = (Arc::clone(listener), snapshot.version);
+                            *each.slot.listener.borrow_mut() =
+                                (Arc::clone(listener), snapshot.version);
                         }
                     });
                 }
@@ -149,12 +148,26 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
 }
 
 fn listen(worker: &Rc<Worker>, name: &str, socket: BoundSocket) -> io::Result<Accepting> {
-    let found = worker.snapshot(|snapshot| snapshot.listener(name).map(|l| (Arc::clone(l), snapshot.version)));
+    let found = worker.snapshot(|snapshot| {
+        snapshot
+            .listener(name)
+            .map(|l| (Arc::clone(l), snapshot.version))
+    });
     let listener = found.ok_or_else(|| io::Error::other("the table has no such listener"))?;
-    let slot = Rc::new(Slot { listener: RefCell::new(listener) });
+    let slot = Rc::new(Slot {
+        listener: RefCell::new(listener),
+    });
     let socket = Rc::new(socket.into_listener()?);
-    let task = tokio::task::spawn_local(accept_all(Rc::clone(worker), Rc::clone(&slot), Rc::clone(&socket)));
-    Ok(Accepting { slot, socket, task: task.abort_handle() })
+    let task = tokio::task::spawn_local(accept_all(
+        Rc::clone(worker),
+        Rc::clone(&slot),
+        Rc::clone(&socket),
+    ));
+    Ok(Accepting {
+        slot,
+        socket,
+        task: task.abort_handle(),
+    })
 }
 
 /// Stops accepting. Closing one of several sockets of a port resets what the kernel had queued on
@@ -184,9 +197,20 @@ fn start(worker: &Rc<Worker>, slot: &Slot, stream: Stream, peer: Peer) {
     };
     match worker.admit(&listener) {
         Some(admission) => {
-            tokio::task::spawn_local(serve(Rc::clone(worker), listener, version, stream, peer, admission));
+            tokio::task::spawn_local(serve(
+                Rc::clone(worker),
+                listener,
+                version,
+                stream,
+                peer,
+                admission,
+            ));
         }
-        None => listener.cells.at(worker.id).failures.inc(crate::error::Cause::TooManyConnections),
+        None => listener
+            .cells
+            .at(worker.id)
+            .failures
+            .inc(crate::error::Cause::TooManyConnections),
     }
 }
 

@@ -25,6 +25,9 @@ crate::engine::model! {
         max_header_size: ByteSize = ByteSize(65_536), in ByteSize(1_024)..=ByteSize(1 << 20);
         /// Fields in the head of a response; else 502.
         max_headers: u32 = 128, in 8..=4_096;
+        /// How often a request (or an opaque connection) is offered to a further endpoint when it is
+        /// provable that the one before did not process it: connecting failed, or nothing was sent.
+        safe_resends: u32 = 2, in 0..=10;
         /// Send a PROXY protocol header first. HTTP connections are then not shared between clients.
         proxy_protocol: SendProxyProtocol = SendProxyProtocol::Off;
         /// Socket options of connections to the endpoints.

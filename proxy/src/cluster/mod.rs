@@ -152,6 +152,7 @@ impl Cluster {
             pool,
             max_header_size,
             max_headers,
+            safe_resends,
             proxy_protocol,
             tcp,
         } = config;
@@ -164,6 +165,7 @@ impl Cluster {
             && own.pool == *pool
             && own.max_header_size == *max_header_size
             && own.max_headers == *max_headers
+            && own.safe_resends == *safe_resends
             && own.proxy_protocol == *proxy_protocol
             && own.tcp == *tcp
     }

@@ -82,11 +82,16 @@ pub(super) async fn run(
     loop {
         let endpoint = match session.as_ref().filter(|_| tried.is_empty()) {
             Some(endpoint) => Arc::clone(endpoint),
-            None => pick(conn, state, cluster, tried.ids()).ok_or(Failure::from(Cause::NoEndpoint))?,
+            None => {
+                pick(conn, state, cluster, tried.ids()).ok_or(Failure::from(Cause::NoEndpoint))?
+            }
         };
         ledger.tries += 1;
         ledger.endpoint = Some(Arc::clone(&endpoint));
-        let result = one_try(conn, state, ledger, rule, cluster, &endpoint, patience, &mut pump).await;
+        let result = one_try(
+            conn, state, ledger, rule, cluster, &endpoint, patience, &mut pump,
+        )
+        .await;
         match result {
             Ok(answered) => return Ok(answered),
             Err(failed) if failed.safe && tried.add(endpoint.id, cluster.config.safe_resends) => {
@@ -129,19 +134,38 @@ impl Tried {
 /// The endpoint that the client's cookie names, if it may be used.
 fn session_endpoint(state: &State, rule: &Rule, cluster: &Cluster) -> Option<Arc<Endpoint>> {
     let session = rule.session.as_ref()?;
-    let view = RequestView { bytes: &state.head, head: &state.request };
+    let view = RequestView {
+        bytes: &state.head,
+        head: &state.request,
+    };
     let token = view.cookie(session.cookie.as_bytes())?;
     cluster.endpoint_by_token(token).filter(|e| e.is_usable())
 }
 
-pub(super) fn pick(conn: &Conn, state: &State, cluster: &Cluster, tried: &[u32]) -> Option<Arc<Endpoint>> {
-    let view = RequestView { bytes: &state.head, head: &state.request };
+pub(super) fn pick(
+    conn: &Conn,
+    state: &State,
+    cluster: &Cluster,
+    tried: &[u32],
+) -> Option<Arc<Endpoint>> {
+    let view = RequestView {
+        bytes: &state.head,
+        head: &state.request,
+    };
     let hash = cluster.hash(&view, conn.peer.map(|p| p.ip()));
-    cluster.pick(&PickContext { hash, now: now(), random: &conn.worker.random, tried })
+    cluster.pick(&PickContext {
+        hash,
+        now: now(),
+        random: &conn.worker.random,
+        tried,
+    })
 }
 
 /// One try with one endpoint.
-#[allow(clippy::too_many_arguments, reason = "each is one fact of the try; a struct of borrows would only rename them")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "each is one fact of the try; a struct of borrows would only rename them"
+)]
 async fn one_try(
     conn: &mut Conn,
     state: &mut State,
@@ -153,37 +177,80 @@ async fn one_try(
     pump: &mut Option<Pump>,
 ) -> Result<Answered, Failed> {
     let in_flight = endpoint.start();
-    let began = if ledger.tries == 1 { ledger.began } else { now() };
+    let began = if ledger.tries == 1 {
+        ledger.began
+    } else {
+        now()
+    };
     patience.begin_try(began, rule.backend_timeout);
     patience.arm(&conn.timer, began);
     let private = cluster.config.proxy_protocol != outrigger_config::model::SendProxyProtocol::Off;
-    let want = Want { cluster, endpoint, worker: conn.worker.id, workers: conn.worker.process.workers, private };
+    let want = Want {
+        cluster,
+        endpoint,
+        worker: conn.worker.id,
+        workers: conn.worker.process.workers,
+        private,
+    };
     let asked_at = now();
     let acquired = connect(conn, state, want, patience).await;
     let ready_at = now();
     ledger.connecting += ready_at - asked_at;
     let (mut connection, origin) = acquired.map_err(|failure| {
         in_flight.fail(ready_at);
-        Failed { safe: !matches!(failure.cause, Cause::ClientGone | Cause::RequestTimeout | Cause::BackendTimeout | Cause::Draining | Cause::PoolFull | Cause::PoolTimeout), failure }
+        Failed {
+            safe: !matches!(
+                failure.cause,
+                Cause::ClientGone
+                    | Cause::RequestTimeout
+                    | Cause::BackendTimeout
+                    | Cause::Draining
+                    | Cause::PoolFull
+                    | Cause::PoolTimeout
+            ),
+            failure,
+        }
     })?;
     ledger.sent_at = ready_at;
     if pump.is_none() {
         *pump = Some(start_upload(conn, state, cluster, private));
     }
-    let Some(moving) = pump.take() else { return Err(Failed { failure: Failure::from(Cause::Internal), safe: false }) };
-    let mut upload = Upload { pump: moving, refused: false };
+    let Some(moving) = pump.take() else {
+        return Err(Failed {
+            failure: Failure::from(Cause::Internal),
+            safe: false,
+        });
+    };
+    let mut upload = Upload {
+        pump: moving,
+        refused: false,
+    };
     let outcome = head(conn, state, cluster, &mut connection, &mut upload, patience).await;
     ledger.head_at = now();
     match outcome {
         Ok(()) => {
             in_flight.observe(ledger.head_at - ledger.sent_at, ledger.head_at);
-            cluster.cells.at(conn.worker.id).latency.observe(std::time::Duration::from_nanos(ledger.head_at - ledger.sent_at));
+            cluster
+                .cells
+                .at(conn.worker.id)
+                .latency
+                .observe(std::time::Duration::from_nanos(
+                    ledger.head_at - ledger.sent_at,
+                ));
             ledger.upstream_status = state.response.status;
             if state.response.status >= 500 {
                 in_flight.fail(ledger.head_at);
             }
-            let exchange = Exchange { connection, in_flight, upload };
-            Ok(if state.response.status == 101 { Answered::Switched(exchange) } else { Answered::Response(exchange) })
+            let exchange = Exchange {
+                connection,
+                in_flight,
+                upload,
+            };
+            Ok(if state.response.status == 101 {
+                Answered::Switched(exchange)
+            } else {
+                Answered::Response(exchange)
+            })
         }
         Err(failure) => {
             ledger.head_at = 0;
@@ -193,27 +260,39 @@ async fn one_try(
             ledger.received += upload.pump.moved;
             let lost = failure.cause == Cause::UpstreamClosed && state.upstream.is_empty();
             let untouched = lost && upload.pump.is_untouched() && upload.pump.is_blocked();
-            let repeatable = lost && origin == Origin::Reused && state.request.method.is_idempotent() && state.request.body == Body::None;
+            let repeatable = lost
+                && origin == Origin::Reused
+                && state.request.method.is_idempotent()
+                && state.request.body == Body::None;
             if untouched {
                 *pump = Some(upload.pump);
             } else {
                 state.to_upstream = upload.pump.into_out();
             }
             state.upstream.clear();
-            Err(Failed { failure, safe: untouched || repeatable })
+            Err(Failed {
+                failure,
+                safe: untouched || repeatable,
+            })
         }
     }
 }
 
 /// A connection to the endpoint, unless the client leaves or time runs out first.
-async fn connect(conn: &mut Conn, state: &mut State, want: Want<'_>, patience: &mut Patience) -> Result<(Connection, Origin), Failure> {
+async fn connect(
+    conn: &mut Conn,
+    state: &mut State,
+    want: Want<'_>,
+    patience: &mut Patience,
+) -> Result<(Connection, Origin), Failure> {
     let worker = std::rc::Rc::clone(&conn.worker);
     let mut acquiring = pin!(worker.pools.acquire(want));
     poll_fn(|cx| {
         if let Poll::Ready(done) = acquiring.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
-        if let Some(failure) = impatience(conn, cx, patience, &mut false, || Cause::ConnectTimeout) {
+        if let Some(failure) = impatience(conn, cx, patience, &mut false, || Cause::ConnectTimeout)
+        {
             return Poll::Ready(Err(failure));
         }
         match poll_gone(conn, state, cx) {
@@ -231,15 +310,33 @@ fn start_upload(conn: &Conn, state: &mut State, cluster: &Cluster, greet: bool) 
     if greet {
         greeting(conn, cluster, &mut out);
     }
-    let view = RequestView { bytes: &state.head, head: &state.request };
+    let view = RequestView {
+        bytes: &state.head,
+        head: &state.request,
+    };
     let settings = &conn.listener.http;
-    let upgrade = super::forwarded::upgrade_allowed(&state.head, &state.request, &settings.upgrades);
-    let host = if view.authority().is_empty() { cluster.name.as_bytes() } else { view.authority() };
+    let upgrade =
+        super::forwarded::upgrade_allowed(&state.head, &state.request, &settings.upgrades);
+    let host = if view.authority().is_empty() {
+        cluster.name.as_bytes()
+    } else {
+        view.authority()
+    };
     write_request(&mut out, &view, &state.edits, upgrade, host);
     let body = state.request.body;
-    let encoding = if body == Body::Chunked { Encoding::Chunked } else { Encoding::Plain };
-    let plan =
-        Plan { body, encoding, limits: settings.limits, most: settings.max_body, from_upstream: false, budget: conn.worker.budget.clone() };
+    let encoding = if body == Body::Chunked {
+        Encoding::Chunked
+    } else {
+        Encoding::Plain
+    };
+    let plan = Plan {
+        body,
+        encoding,
+        limits: settings.limits,
+        most: settings.max_body,
+        from_upstream: false,
+        budget: conn.worker.budget.clone(),
+    };
     Pump::new(plan, out)
 }
 
@@ -269,10 +366,19 @@ async fn head(
         line: usize::MAX / 2,
         fields: cluster.config.max_headers as usize,
     };
-    let asked = if state.request.method == Method::Head { Asked::Head } else { Asked::Other };
+    let asked = if state.request.method == Method::Head {
+        Asked::Head
+    } else {
+        Asked::Other
+    };
     for _ in 0..MAX_INTERIM {
         let mut scan = HeadScan::default();
-        let len = poll_fn(|cx| poll_head(cx, conn, state, connection, upload, patience, &mut scan, &limits)).await?;
+        let len = poll_fn(|cx| {
+            poll_head(
+                cx, conn, state, connection, upload, patience, &mut scan, &limits,
+            )
+        })
+        .await?;
         let bytes = state.upstream.filled().get(..len).unwrap_or_default();
         parse_response(bytes, &limits, asked, &mut state.response)?;
         match state.response.status {
@@ -282,7 +388,10 @@ async fn head(
         }
         state.upstream.consume(len);
     }
-    Err(Failure::new(Cause::BadResponse, "too many interim responses"))
+    Err(Failure::new(
+        Cause::BadResponse,
+        "too many interim responses",
+    ))
 }
 
 #[allow(clippy::too_many_arguments, reason = "the borrows of one poll")]
@@ -299,7 +408,10 @@ fn poll_head(
     upload.poll(cx, conn, state, connection)?;
     loop {
         if !state.upstream.is_empty() {
-            if let Some(len) = scan.advance(state.upstream.filled(), limits).map_err(crate::h1::as_response)? {
+            if let Some(len) = scan
+                .advance(state.upstream.filled(), limits)
+                .map_err(crate::h1::as_response)?
+            {
                 return Poll::Ready(Ok(len));
             }
             if state.upstream.spare().is_empty() {
@@ -311,13 +423,29 @@ fn poll_head(
         }
         match connection.stream.poll_read_into(cx, state.upstream.spare()) {
             Poll::Ready(Ok(n)) if n > 0 => state.upstream.received(n),
-            Poll::Ready(_) if state.upstream.is_empty() => return Poll::Ready(Err(Failure::new(Cause::UpstreamClosed, "before any answer"))),
-            Poll::Ready(_) => return Poll::Ready(Err(Failure::new(Cause::ResponseIncomplete, "within the head"))),
+            Poll::Ready(_) if state.upstream.is_empty() => {
+                return Poll::Ready(Err(Failure::new(
+                    Cause::UpstreamClosed,
+                    "before any answer",
+                )));
+            }
+            Poll::Ready(_) => {
+                return Poll::Ready(Err(Failure::new(
+                    Cause::ResponseIncomplete,
+                    "within the head",
+                )));
+            }
             Poll::Pending => break,
         }
     }
     let waiting_for_client = !upload.is_complete() && !upload.pump.is_blocked();
-    let on_pause = || if waiting_for_client { Cause::RequestBodyTimeout } else { Cause::UpstreamStalled };
+    let on_pause = || {
+        if waiting_for_client {
+            Cause::RequestBodyTimeout
+        } else {
+            Cause::UpstreamStalled
+        }
+    };
     if let Some(failure) = impatience(conn, cx, patience, &mut upload.pump.progressed, on_pause) {
         return Poll::Ready(Err(failure));
     }
@@ -332,23 +460,39 @@ impl Upload {
     ///
     /// # Errors
     /// The client's side failed.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, conn: &mut Conn, state: &mut State, connection: &mut Connection) -> Result<(), Failure> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        conn: &mut Conn,
+        state: &mut State,
+        connection: &mut Connection,
+    ) -> Result<(), Failure> {
         if self.refused || self.pump.is_done() {
             return Ok(());
         }
         let moved = match self.pump.source_done() {
             true => Poll::Ready(Ok(Progress::SourceDone)),
-            false => self.pump.poll(cx, &mut conn.stream, &mut state.downstream, &mut connection.stream),
+            false => self.pump.poll(
+                cx,
+                &mut conn.stream,
+                &mut state.downstream,
+                &mut connection.stream,
+            ),
         };
         match moved {
             Poll::Ready(Ok(Progress::SourceDone)) => {
-                if let Poll::Ready(Err(_)) = self.pump.poll_flush(cx, &mut state.downstream, &mut connection.stream) {
+                if let Poll::Ready(Err(_)) =
+                    self.pump
+                        .poll_flush(cx, &mut state.downstream, &mut connection.stream)
+                {
                     self.refused = true;
                 }
             }
             Poll::Ready(Ok(Progress::Done)) | Poll::Pending => {}
             Poll::Ready(Err(Broken::Sink(_))) => self.refused = true,
-            Poll::Ready(Err(Broken::SourceEnded | Broken::Source(_))) => return Err(Failure::new(Cause::ClientGone, "within the request body")),
+            Poll::Ready(Err(Broken::SourceEnded | Broken::Source(_))) => {
+                return Err(Failure::new(Cause::ClientGone, "within the request body"));
+            }
             Poll::Ready(Err(Broken::Framing(failure))) => return Err(failure),
         }
         Ok(())
@@ -421,10 +565,23 @@ async fn interim(conn: &mut Conn, state: &mut State) -> Result<(), Failure> {
     }
     let mut out = std::mem::take(&mut state.to_downstream);
     out.clear();
-    let view = ResponseView { bytes: state.upstream.filled(), head: &state.response };
+    let view = ResponseView {
+        bytes: state.upstream.filled(),
+        head: &state.response,
+    };
     let mut edits = Edits::default();
     super::forwarded::drop_listed(view.bytes, &view.head.fields, &mut edits);
-    write_response(&mut out, &view, &edits, Delivery { body: Body::None, close: false, version: Version::Http11, upgrade: false });
+    write_response(
+        &mut out,
+        &view,
+        &edits,
+        Delivery {
+            body: Body::None,
+            close: false,
+            version: Version::Http11,
+            upgrade: false,
+        },
+    );
     let sent = reply::write_all(conn, &out).await;
     out.clear();
     state.to_downstream = out;
@@ -433,14 +590,31 @@ async fn interim(conn: &mut Conn, state: &mut State) -> Result<(), Failure> {
 
 /// Checks that a 101 is what the client asked for.
 fn switched(conn: &Conn, state: &State) -> Result<(), Failure> {
-    let asked = super::forwarded::upgrade_allowed(&state.head, &state.request, &conn.listener.http.upgrades);
-    let offered = state.request.upgrade.map(|s| s.of(&state.head)).unwrap_or_default();
-    let taken = state.response.upgrade.map(|s| s.of(state.upstream.filled())).unwrap_or_default();
-    let agreed = offered.split(|b| *b == b',').any(|o| o.trim_ascii().eq_ignore_ascii_case(taken));
+    let asked = super::forwarded::upgrade_allowed(
+        &state.head,
+        &state.request,
+        &conn.listener.http.upgrades,
+    );
+    let offered = state
+        .request
+        .upgrade
+        .map(|s| s.of(&state.head))
+        .unwrap_or_default();
+    let taken = state
+        .response
+        .upgrade
+        .map(|s| s.of(state.upstream.filled()))
+        .unwrap_or_default();
+    let agreed = offered
+        .split(|b| *b == b',')
+        .any(|o| o.trim_ascii().eq_ignore_ascii_case(taken));
     if asked && agreed && !taken.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(Cause::UpgradeFailed, "101 that was not asked for"))
+    Err(Failure::new(
+        Cause::UpgradeFailed,
+        "101 that was not asked for",
+    ))
 }
 
 /// Makes sure a buffer that grew for one message does not stay.

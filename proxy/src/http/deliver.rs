@@ -24,8 +24,8 @@ use crate::{
     error::{Cause, Failure},
     filter::{self, ResponseContext},
     h1::{self, Delivery, Limits, write_response},
-    message::{Body, Known, RequestView, ResponseView, Version},
-    route::{Backend, Rule},
+    message::{Body, Edits, Known, RequestView, ResponseView, Version},
+    route::{Backend, Rule, Session},
     shared::State,
     timer::now,
     upstream::Connection,
@@ -41,19 +41,59 @@ pub(super) async fn response(
     exchange: Exchange,
     mut patience: Patience,
 ) -> Result<Next, Stop> {
-    let Exchange { mut connection, in_flight, mut upload } = exchange;
+    let Exchange {
+        mut connection,
+        in_flight,
+        mut upload,
+    } = exchange;
     let mut close = !state.request.keep_alive || conn.is_leaving();
     let (encoding, body) = framing(state.response.body, state.request.version, &mut close);
-    let out = write_head(state, rule, backend, &in_flight.endpoint, Delivery { body, close, version: state.request.version, upgrade: false });
+    let out = write_head(
+        state,
+        rule,
+        backend,
+        &in_flight.endpoint,
+        Delivery {
+            body,
+            close,
+            version: state.request.version,
+            upgrade: false,
+        },
+    );
     let head_len = state.response.len;
     state.upstream.consume(head_len);
-    let limits = Limits { line: usize::MAX / 2, ..conn.listener.http.limits };
+    let limits = Limits {
+        line: usize::MAX / 2,
+        ..conn.listener.http.limits
+    };
     let written = out.len() as u64;
-    let plan = Plan { body: state.response.body, encoding, limits, most: u64::MAX, from_upstream: true, budget: conn.worker.budget.clone() };
+    let plan = Plan {
+        body: state.response.body,
+        encoding,
+        limits,
+        most: u64::MAX,
+        from_upstream: true,
+        budget: conn.worker.budget.clone(),
+    };
     let mut pump = Pump::new(plan, out);
     ledger.status = state.response.status;
-    let read = poll_fn(|cx| poll_relay(cx, conn, state, &mut connection, &mut upload, &mut pump, &mut patience)).await;
-    ledger.answered_at = if ledger.answered_at == 0 { now() } else { ledger.answered_at };
+    let read = poll_fn(|cx| {
+        poll_relay(
+            cx,
+            conn,
+            state,
+            &mut connection,
+            &mut upload,
+            &mut pump,
+            &mut patience,
+        )
+    })
+    .await;
+    ledger.answered_at = if ledger.answered_at == 0 {
+        now()
+    } else {
+        ledger.answered_at
+    };
     let done = match read {
         Ok(done) => done,
         Err(failure) => return Err(fail(state, ledger, pump, upload, failure)),
@@ -81,11 +121,21 @@ pub(super) async fn response(
     state.to_downstream = pump.into_out();
     state.upstream.clear();
     usual(state);
-    Ok(if close || !read_all { Next::Close } else { Next::KeepAlive })
+    Ok(if close || !read_all {
+        Next::Close
+    } else {
+        Next::KeepAlive
+    })
 }
 
 /// Ends the books of a response that failed on the way.
-fn fail(state: &mut State, ledger: &mut Ledger, pump: Pump, upload: Upload, failure: Failure) -> Stop {
+fn fail(
+    state: &mut State,
+    ledger: &mut Ledger,
+    pump: Pump,
+    upload: Upload,
+    failure: Failure,
+) -> Stop {
     // Nothing has left yet: the client can still be told properly.
     let answered = !(pump.is_untouched() && pump.is_blocked());
     if !answered {
@@ -121,18 +171,32 @@ fn write_head(
     endpoint: &crate::cluster::endpoint::Endpoint,
     delivery: Delivery,
 ) -> Vec<u8> {
-    let view = ResponseView { bytes: state.upstream.filled(), head: &state.response };
+    let view = ResponseView {
+        bytes: state.upstream.filled(),
+        head: &state.response,
+    };
     let edits = &mut state.response_edits;
-    if view.head.fields.iter().any(|f| f.known == Known::Connection) {
+    if view
+        .head
+        .fields
+        .iter()
+        .any(|f| f.known == Known::Connection)
+    {
         forwarded::drop_listed(view.bytes, &view.head.fields, edits);
     }
-    let mut context = ResponseContext { response: view, edits };
+    let mut context = ResponseContext {
+        response: view,
+        edits,
+    };
     filter::apply_to_response(&backend.filters, &mut context);
     filter::apply_to_response(&rule.filters, &mut context);
     if let Some(session) = &rule.session {
-        let request = RequestView { bytes: &state.head, head: &state.request };
+        let request = RequestView {
+            bytes: &state.head,
+            head: &state.request,
+        };
         if request.cookie(session.cookie.as_bytes()) != Some(endpoint.token().as_bytes()) {
-            session.set_cookie(endpoint.token(), edits);
+            set_cookie(session, endpoint.token(), edits);
         }
     }
     if reply::lacks_date(view.head) {
@@ -142,6 +206,19 @@ fn write_head(
     out.clear();
     write_response(&mut out, &view, edits, delivery);
     out
+}
+
+/// Names the endpoint to a client that should come back to it (GEP-1619). Not readable by
+/// scripts; `Secure` would keep it off the plain connections we serve.
+fn set_cookie(session: &Session, token: &str, edits: &mut Edits) {
+    let mut value = format!(
+        "{}={token}; Path={}; HttpOnly; SameSite=Lax",
+        session.cookie, session.path
+    );
+    if let Some(age) = session.max_age {
+        value.push_str(&format!("; Max-Age={}", age.as_secs()));
+    }
+    edits.add("Set-Cookie", value.as_bytes());
 }
 
 /// Moves the response down and what is left of the request up, until the response is read.
@@ -154,7 +231,12 @@ fn poll_relay(
     pump: &mut Pump,
     patience: &mut Patience,
 ) -> Poll<Result<Progress, Failure>> {
-    let moved = pump.poll(cx, &mut connection.stream, &mut state.upstream, &mut conn.stream);
+    let moved = pump.poll(
+        cx,
+        &mut connection.stream,
+        &mut state.upstream,
+        &mut conn.stream,
+    );
     match moved {
         Poll::Ready(Ok(progress)) => return Poll::Ready(Ok(progress)),
         Poll::Ready(Err(broken)) => return Poll::Ready(Err(why(broken))),
@@ -179,13 +261,23 @@ fn poll_relay(
 }
 
 /// Writes what is left of a response that was read.
-fn poll_rest(cx: &mut Context<'_>, conn: &mut Conn, state: &mut State, pump: &mut Pump, patience: &mut Patience) -> Poll<Result<(), Failure>> {
+fn poll_rest(
+    cx: &mut Context<'_>,
+    conn: &mut Conn,
+    state: &mut State,
+    pump: &mut Pump,
+    patience: &mut Patience,
+) -> Poll<Result<(), Failure>> {
     match pump.poll_flush(cx, &mut state.upstream, &mut conn.stream) {
         Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-        Poll::Ready(Err(_)) => return Poll::Ready(Err(Failure::new(Cause::ClientGone, "within the response"))),
+        Poll::Ready(Err(_)) => {
+            return Poll::Ready(Err(Failure::new(Cause::ClientGone, "within the response")));
+        }
         Poll::Pending => {}
     }
-    match impatience(conn, cx, patience, &mut pump.progressed, || Cause::ClientStalled) {
+    match impatience(conn, cx, patience, &mut pump.progressed, || {
+        Cause::ClientStalled
+    }) {
         Some(failure) => Poll::Ready(Err(failure)),
         None => Poll::Pending,
     }
@@ -193,8 +285,14 @@ fn poll_rest(cx: &mut Context<'_>, conn: &mut Conn, state: &mut State, pump: &mu
 
 fn why(broken: Broken) -> Failure {
     match broken {
-        Broken::SourceEnded => Failure::new(Cause::ResponseIncomplete, "the endpoint closed within the body"),
-        Broken::Source(_) => Failure::new(Cause::ResponseIncomplete, "the endpoint reset within the body"),
+        Broken::SourceEnded => Failure::new(
+            Cause::ResponseIncomplete,
+            "the endpoint closed within the body",
+        ),
+        Broken::Source(_) => Failure::new(
+            Cause::ResponseIncomplete,
+            "the endpoint reset within the body",
+        ),
         Broken::Framing(failure) => h1::as_response(failure),
         Broken::Sink(_) => Failure::new(Cause::ClientGone, "within the response"),
     }

@@ -31,7 +31,10 @@ pub(super) struct Stop {
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
-        Self { failure, answered: false }
+        Self {
+            failure,
+            answered: false,
+        }
     }
 }
 
@@ -70,10 +73,15 @@ async fn conclude(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, stop:
     let next = if silent {
         Next::Abort
     } else {
-        let json = state.request.len > 0 && reply::prefers_json(&RequestView { bytes: &state.head, head: &state.request });
+        let json = state.request.len > 0
+            && reply::prefers_json(&RequestView {
+                bytes: &state.head,
+                head: &state.request,
+            });
         let answer = reply::for_failure(&stop.failure, json, conn.listener.http.proxy_status);
         // After a request that is broken or incomplete nothing on this connection can be trusted.
-        let keep = cause.side() != crate::error::Side::Downstream || matches!(cause, Cause::Loop | Cause::ConnectRefused);
+        let keep = cause.side() != crate::error::Side::Downstream
+            || matches!(cause, Cause::Loop | Cause::ConnectRefused);
         match reply::send(conn, state, &answer, keep && state.request.len > 0).await {
             Ok(next) => {
                 ledger.status = answer.status;
@@ -92,8 +100,16 @@ async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<
     let registered = conn.refresh();
     normalise(conn, state)?;
     let settings = &conn.listener.http;
-    let view = RequestView { bytes: &state.head, head: &state.request };
-    forwarded::prepare(conn, &view, &mut state.edits, &mut conn.worker.random.borrow_mut())?;
+    let view = RequestView {
+        bytes: &state.head,
+        head: &state.request,
+    };
+    forwarded::prepare(
+        conn,
+        &view,
+        &mut state.edits,
+        &mut conn.worker.random.borrow_mut(),
+    )?;
     if let Body::Length(n) = state.request.body {
         if n > settings.max_body {
             return Err(Failure::new(Cause::RequestBodyTooLarge, "Content-Length").into());
@@ -119,14 +135,18 @@ async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<
         listener_port: conn.local.map(|l| l.port()),
     };
     if let Flow::Reply(answer) = filter::apply_to_request(&rule.filters, &mut context) {
-        let next = reply::send(conn, state, &answer, true).await.map_err(gone)?;
+        let next = reply::send(conn, state, &answer, true)
+            .await
+            .map_err(gone)?;
         ledger.status = answer.status;
         ledger.sent += answer.body.len() as u64;
         return Ok(next);
     }
     let backend = choose(&rule, &view, conn)?;
     if let Flow::Reply(answer) = filter::apply_to_request(&backend.filters, &mut context) {
-        let next = reply::send(conn, state, &answer, true).await.map_err(gone)?;
+        let next = reply::send(conn, state, &answer, true)
+            .await
+            .map_err(gone)?;
         ledger.status = answer.status;
         return Ok(next);
     }
@@ -134,7 +154,10 @@ async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<
 }
 
 fn gone(failure: Failure) -> Stop {
-    Stop { failure, answered: true }
+    Stop {
+        failure,
+        answered: true,
+    }
 }
 
 /// The path as everybody from here on sees it.
@@ -158,9 +181,17 @@ fn normalise(conn: &Conn, state: &mut State) -> Result<(), Failure> {
 
 /// The backend of a session, or one by weight.
 fn choose<'a>(rule: &'a Rule, view: &RequestView<'_>, conn: &Conn) -> Result<&'a Backend, Failure> {
-    if let Some(token) = rule.session.as_ref().and_then(|s| view.cookie(s.cookie.as_bytes())) {
-        let mut backends = rule.backends.iter();
-        let home = backends.find(|b| b.cluster.as_ref().is_some_and(|c| c.endpoint_by_token(token).is_some()));
+    if let Some(token) = rule
+        .session
+        .as_ref()
+        .and_then(|s| view.cookie(s.cookie.as_bytes()))
+    {
+        let mut backends = rule.backends.all().iter();
+        let home = backends.find(|b| {
+            b.cluster
+                .as_ref()
+                .is_some_and(|c| c.endpoint_by_token(token).is_some())
+        });
         if let Some(backend) = home {
             return Ok(backend);
         }
@@ -170,17 +201,34 @@ fn choose<'a>(rule: &'a Rule, view: &RequestView<'_>, conn: &Conn) -> Result<&'a
 }
 
 /// Sends the request to an endpoint of the backend and the response to the client.
-async fn forward(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, rule: &Arc<Rule>, backend: &Backend) -> Result<Next, Stop> {
-    let cluster = backend.cluster.as_ref().ok_or(Failure::new(Cause::BadRoute, "the backend names no cluster"))?;
+async fn forward(
+    conn: &mut Conn,
+    state: &mut State,
+    ledger: &mut Ledger,
+    rule: &Arc<Rule>,
+    backend: &Backend,
+) -> Result<Next, Stop> {
+    let cluster = backend.cluster.as_ref().ok_or(Failure::new(
+        Cause::BadRoute,
+        "the backend names no cluster",
+    ))?;
     ledger.cluster = Some(Arc::clone(cluster));
-    let mut patience = Patience::new(ledger.began, rule.request_timeout, conn.listener.http.stream_idle_timeout);
+    let mut patience = Patience::new(
+        ledger.began,
+        rule.request_timeout,
+        conn.listener.http.stream_idle_timeout,
+    );
     if state.request.method == Method::Connect {
         return tunnel::connect(conn, state, ledger, rule, cluster, patience).await;
     }
     let answered = attempt::run(conn, state, ledger, rule, cluster, &mut patience).await?;
     match answered {
-        Answered::Response(exchange) => deliver::response(conn, state, ledger, rule, backend, exchange, patience).await,
-        Answered::Switched(exchange) => tunnel::upgrade(conn, state, ledger, rule, backend, exchange).await,
+        Answered::Response(exchange) => {
+            deliver::response(conn, state, ledger, rule, backend, exchange, patience).await
+        }
+        Answered::Switched(exchange) => {
+            tunnel::upgrade(conn, state, ledger, rule, backend, exchange).await
+        }
     }
 }
 
@@ -193,7 +241,10 @@ struct Active {
 impl Active {
     fn new(rule: &Arc<Rule>, worker: usize) -> Self {
         rule.cells.at(worker).active.inc();
-        Self { rule: Arc::clone(rule), worker }
+        Self {
+            rule: Arc::clone(rule),
+            worker,
+        }
     }
 }
 

@@ -19,7 +19,12 @@ const MAX_PASSAGES: usize = 8;
 ///
 /// # Errors
 /// [`Cause::Loop`].
-pub(super) fn prepare(conn: &Conn, request: &RequestView<'_>, edits: &mut Edits, random: &mut fastrand::Rng) -> Result<(), Failure> {
+pub(super) fn prepare(
+    conn: &Conn,
+    request: &RequestView<'_>,
+    edits: &mut Edits,
+    random: &mut fastrand::Rng,
+) -> Result<(), Failure> {
     let settings = &conn.listener.http;
     let ip = conn.peer.map(|p| p.ip().to_canonical());
     let trusted = ip.is_some_and(|ip| settings.trusted.iter().any(|net| net.contains(&ip)));
@@ -27,9 +32,16 @@ pub(super) fn prepare(conn: &Conn, request: &RequestView<'_>, edits: &mut Edits,
     if seen.lists_fields {
         drop_listed(request.bytes, &request.head.fields, edits);
     }
-    let passages = if seen.via { passages(request, &conn.worker.process.pseudonym) } else { 0 };
+    let passages = if seen.via {
+        passages(request, &conn.worker.process.pseudonym)
+    } else {
+        0
+    };
     if passages >= MAX_PASSAGES {
-        return Err(Failure::new(Cause::Loop, "the request went through this proxy too often"));
+        return Err(Failure::new(
+            Cause::Loop,
+            "the request went through this proxy too often",
+        ));
     }
     if let Some(ip) = ip {
         client_address(request, edits, ip, trusted && seen.forwarded_for);
@@ -41,7 +53,12 @@ pub(super) fn prepare(conn: &Conn, request: &RequestView<'_>, edits: &mut Edits,
         edits.add("X-Forwarded-Proto", b"http");
     }
     if settings.via {
-        add_via(request, edits, &conn.worker.process.pseudonym, if trusted { 0 } else { passages });
+        add_via(
+            request,
+            edits,
+            &conn.worker.process.pseudonym,
+            if trusted { 0 } else { passages },
+        );
     }
     if !seen.request_id {
         edits.add("X-Request-Id", &request_id(random));
@@ -90,7 +107,10 @@ fn look(bytes: &[u8], fields: &Fields, edits: &mut Edits, trusted: bool) -> Seen
                 seen.forwarded_proto = true;
                 !trusted
             }
-            Known::XForwardedHost | Known::XForwardedPort | Known::XForwardedPrefix | Known::XRealIp => !trusted,
+            Known::XForwardedHost
+            | Known::XForwardedPort
+            | Known::XForwardedPrefix
+            | Known::XRealIp => !trusted,
             _ => continue,
         };
         if drop {
@@ -103,11 +123,15 @@ fn look(bytes: &[u8], fields: &Fields, edits: &mut Edits, trusted: bool) -> Seen
 /// Whether `Connection` names anything but its usual options.
 fn lists_fields(value: &[u8]) -> bool {
     let usual: [&[u8]; 4] = [b"close", b"keep-alive", b"upgrade", b"te"];
-    !usual.iter().any(|u| value.eq_ignore_ascii_case(u)) && options(value).any(|o| !usual.iter().any(|u| o.eq_ignore_ascii_case(u)))
+    !usual.iter().any(|u| value.eq_ignore_ascii_case(u))
+        && options(value).any(|o| !usual.iter().any(|u| o.eq_ignore_ascii_case(u)))
 }
 
 fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|o| !o.is_empty())
+    value
+        .split(|b| *b == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|o| !o.is_empty())
 }
 
 /// Drops the fields that `Connection` names (RFC 9110 section 7.6.1).
@@ -115,7 +139,8 @@ pub(super) fn drop_listed(bytes: &[u8], fields: &Fields, edits: &mut Edits) {
     for connection in fields.iter().filter(|f| f.known == Known::Connection) {
         for option in options(connection.value.of(bytes)) {
             for (index, field) in fields.iter().enumerate() {
-                if field.known == Known::Other && field.name.of(bytes).eq_ignore_ascii_case(option) {
+                if field.known == Known::Other && field.name.of(bytes).eq_ignore_ascii_case(option)
+                {
                     edits.drop_field(index);
                 }
             }
@@ -131,7 +156,12 @@ fn client_address(request: &RequestView<'_>, edits: &mut Edits, ip: IpAddr, exte
         return;
     }
     let mut chain = Vec::with_capacity(128);
-    for earlier in request.head.fields.iter().filter(|f| f.known == Known::XForwardedFor) {
+    for earlier in request
+        .head
+        .fields
+        .iter()
+        .filter(|f| f.known == Known::XForwardedFor)
+    {
         chain.extend_from_slice(earlier.value.of(request.bytes));
         chain.extend_from_slice(b", ");
     }
@@ -142,11 +172,20 @@ fn client_address(request: &RequestView<'_>, edits: &mut Edits, ip: IpAddr, exte
 /// RFC 7239: an element of our own behind those of trusted proxies.
 fn extend_forwarded(request: &RequestView<'_>, edits: &mut Edits, ip: IpAddr) {
     let mut chain = Vec::with_capacity(128);
-    for earlier in request.head.fields.iter().filter(|f| f.known == Known::Forwarded) {
+    for earlier in request
+        .head
+        .fields
+        .iter()
+        .filter(|f| f.known == Known::Forwarded)
+    {
         chain.extend_from_slice(earlier.value.of(request.bytes));
         chain.extend_from_slice(b", ");
     }
-    let node = if ip.is_ipv6() { format!("for=\"[{ip}]\";proto=http") } else { format!("for={ip};proto=http") };
+    let node = if ip.is_ipv6() {
+        format!("for=\"[{ip}]\";proto=http")
+    } else {
+        format!("for={ip};proto=http")
+    };
     chain.extend_from_slice(node.as_bytes());
     edits.add("Forwarded", &chain);
 }
@@ -159,8 +198,14 @@ fn write_ip(into: &mut [u8; 48], ip: IpAddr) -> &[u8] {
         IpAddr::V4(v4) => {
             let [a, b, c, d] = v4.octets();
             let mut number = itoa::Buffer::new();
-            let mut put = |n: u8, dot: &[u8]| rest.write_all(number.format(n).as_bytes()).and_then(|()| rest.write_all(dot));
-            put(a, b".").and_then(|()| put(b, b".")).and_then(|()| put(c, b".")).and_then(|()| put(d, b""))
+            let mut put = |n: u8, dot: &[u8]| {
+                rest.write_all(number.format(n).as_bytes())
+                    .and_then(|()| rest.write_all(dot))
+            };
+            put(a, b".")
+                .and_then(|()| put(b, b"."))
+                .and_then(|()| put(c, b"."))
+                .and_then(|()| put(d, b""))
         }
         IpAddr::V6(v6) => write!(rest, "{v6}"),
     };
@@ -171,7 +216,8 @@ fn write_ip(into: &mut [u8; 48], ip: IpAddr) -> &[u8] {
 /// How often our own name stands in `Via`.
 fn passages(request: &RequestView<'_>, pseudonym: &str) -> usize {
     let via = request.head.fields.iter().filter(|f| f.known == Known::Via);
-    via.map(|f| memchr::memmem::find_iter(f.value.of(request.bytes), pseudonym).count()).sum()
+    via.map(|f| memchr::memmem::find_iter(f.value.of(request.bytes), pseudonym).count())
+        .sum()
 }
 
 /// Our entry, and in place of a stranger's the ones that are ours.
@@ -200,7 +246,9 @@ fn request_id(random: &mut fastrand::Rng) -> [u8; 36] {
     for (at, digit) in text.iter_mut().enumerate() {
         if !matches!(at, 8 | 13 | 18 | 23) {
             shift -= 4;
-            *digit = *b"0123456789abcdef".get((bits >> shift) as usize & 15).unwrap_or(&b'0');
+            *digit = *b"0123456789abcdef"
+                .get((bits >> shift) as usize & 15)
+                .unwrap_or(&b'0');
         }
     }
     text
@@ -208,8 +256,16 @@ fn request_id(random: &mut fastrand::Rng) -> [u8; 36] {
 
 /// Whether the request asks for a protocol that is on the list.
 pub(super) fn upgrade_allowed(bytes: &[u8], head: &RequestHead, allowed: &[Box<str>]) -> bool {
-    let token = |offered: &[u8]| allowed.iter().any(|a| offered.eq_ignore_ascii_case(a.as_bytes()));
-    let mut offers = head.upgrade.iter().flat_map(|span| options(span.of(bytes))).peekable();
+    let token = |offered: &[u8]| {
+        allowed
+            .iter()
+            .any(|a| offered.eq_ignore_ascii_case(a.as_bytes()))
+    };
+    let mut offers = head
+        .upgrade
+        .iter()
+        .flat_map(|span| options(span.of(bytes)))
+        .peekable();
     head.method == Method::Get && offers.peek().is_some() && offers.all(token)
 }
 
@@ -220,8 +276,16 @@ mod tests {
     #[test]
     fn addresses_as_text() {
         let mut room = [0; 48];
-        for text in ["1.2.3.4", "255.255.255.255", "::1", "2001:db8:1111:2222:3333:4444:5555:6666"] {
-            assert_eq!(write_ip(&mut room, text.parse().expect("address")), text.as_bytes());
+        for text in [
+            "1.2.3.4",
+            "255.255.255.255",
+            "::1",
+            "2001:db8:1111:2222:3333:4444:5555:6666",
+        ] {
+            assert_eq!(
+                write_ip(&mut room, text.parse().expect("address")),
+                text.as_bytes()
+            );
         }
     }
 
@@ -232,13 +296,23 @@ mod tests {
         assert_eq!(id.len(), 36);
         assert_eq!(id.as_bytes()[14], b'4');
         assert!(b"89ab".contains(&id.as_bytes()[19]));
-        assert!(id.bytes().enumerate().all(|(i, b)| matches!(i, 8 | 13 | 18 | 23) == (b == b'-')));
+        assert!(
+            id.bytes()
+                .enumerate()
+                .all(|(i, b)| matches!(i, 8 | 13 | 18 | 23) == (b == b'-'))
+        );
         assert_ne!(id.as_bytes(), request_id(&mut random));
     }
 
     #[test]
     fn usual_connection_options_list_no_field() {
-        for usual in [&b"close"[..], b"Keep-Alive", b"keep-alive, Upgrade", b"TE,close", b""] {
+        for usual in [
+            &b"close"[..],
+            b"Keep-Alive",
+            b"keep-alive, Upgrade",
+            b"TE,close",
+            b"",
+        ] {
             assert!(!lists_fields(usual));
         }
         assert!(lists_fields(b"close, x-foo"));

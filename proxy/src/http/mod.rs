@@ -126,7 +126,8 @@ async fn read_head(conn: &mut Conn, state: &mut State, since: u64) -> Wait {
     // One empty line before a request is tolerated (RFC 9112 section 2.2).
     let mut leading = true;
     let mut begun = false;
-    conn.timer.set(since, SWEEP.min(conn.listener.http.idle_timeout));
+    conn.timer
+        .set(since, SWEEP.min(conn.listener.http.idle_timeout));
     let listener = Arc::clone(&conn.listener);
     let settings = &listener.http;
     let len = poll_fn(|cx| {
@@ -159,7 +160,10 @@ async fn read_head(conn: &mut Conn, state: &mut State, since: u64) -> Wait {
             match conn.stream.poll_read_into(cx, state.downstream.spare()) {
                 Poll::Ready(Ok(n)) if n > 0 => state.downstream.received(n),
                 Poll::Ready(_) if begun => {
-                    return Poll::Ready(Err(Wait::Failed(Failure::new(Cause::ClientGone, "within a request head"))));
+                    return Poll::Ready(Err(Wait::Failed(Failure::new(
+                        Cause::ClientGone,
+                        "within a request head",
+                    ))));
                 }
                 Poll::Ready(_) => return Poll::Ready(Err(Wait::Left)),
                 Poll::Pending => return Poll::Pending,
@@ -172,7 +176,9 @@ async fn read_head(conn: &mut Conn, state: &mut State, since: u64) -> Wait {
         Err(end) => return end,
     };
     state.head.clear();
-    state.head.extend_from_slice(state.downstream.filled().get(..len).unwrap_or_default());
+    state
+        .head
+        .extend_from_slice(state.downstream.filled().get(..len).unwrap_or_default());
     state.downstream.consume(len);
     match parse_request(&state.head, &settings.limits, &mut state.request) {
         Ok(()) => Wait::Head,
@@ -215,7 +221,8 @@ async fn linger(conn: &mut Conn, state: &mut State) {
 impl Conn {
     /// Waits, without a buffer, for bytes. `false`: the connection is over.
     async fn readable(&mut self) -> bool {
-        self.timer.set(now(), self.listener.http.idle_timeout.saturating_sub(SWEEP));
+        self.timer
+            .set(now(), self.listener.http.idle_timeout.saturating_sub(SWEEP));
         poll_fn(|cx| {
             if self.phase() >= Phase::Closing || self.timer.poll_expired(cx).is_ready() {
                 return Poll::Ready(false);
@@ -237,10 +244,17 @@ impl Conn {
             return None;
         }
         if begun {
-            return Some(Wait::Failed(Failure::new(Cause::RequestHeadTimeout, "the head was not complete in time")));
+            return Some(Wait::Failed(Failure::new(
+                Cause::RequestHeadTimeout,
+                "the head was not complete in time",
+            )));
         }
         let idle = Duration::from_nanos(now().saturating_sub(since));
-        Some(if idle >= self.listener.http.idle_timeout { Wait::Left } else { Wait::Idle })
+        Some(if idle >= self.listener.http.idle_timeout {
+            Wait::Left
+        } else {
+            Wait::Idle
+        })
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -48,14 +48,23 @@ impl Patience {
     /// Sets the timer for whatever comes first.
     pub(super) fn arm(&mut self, timer: &Timer, now: u64) {
         let pause = (self.quarter > 0).then(|| now + self.quarter);
-        match [self.request_at, self.backend_at, pause].into_iter().flatten().min() {
+        match [self.request_at, self.backend_at, pause]
+            .into_iter()
+            .flatten()
+            .min()
+        {
             Some(at) => timer.set_at(at),
             None => timer.clear(),
         }
     }
 
     /// Whether a limit has passed. `progressed` is cleared where it was needed.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, timer: &Timer, progressed: &mut bool) -> Poll<Expired> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        timer: &Timer,
+        progressed: &mut bool,
+    ) -> Poll<Expired> {
         while timer.poll_expired(cx).is_ready() {
             let now = now();
             if self.request_at.is_some_and(|at| at <= now) {
@@ -64,7 +73,11 @@ impl Patience {
             if self.backend_at.is_some_and(|at| at <= now) {
                 return Poll::Ready(Expired::Backend);
             }
-            self.quiet = if std::mem::take(progressed) { 0 } else { self.quiet + 1 };
+            self.quiet = if std::mem::take(progressed) {
+                0
+            } else {
+                self.quiet + 1
+            };
             if self.quiet > QUARTERS {
                 return Poll::Ready(Expired::Pause);
             }

@@ -169,7 +169,11 @@ impl Pump {
                 self.fill(buffer).map_err(Broken::Framing)?;
             }
             if self.ended {
-                return Poll::Ready(Ok(if self.is_blocked() { Progress::SourceDone } else { Progress::Done }));
+                return Poll::Ready(Ok(if self.is_blocked() {
+                    Progress::SourceDone
+                } else {
+                    Progress::Done
+                }));
             }
             if self.is_blocked() {
                 let flushed = self.poll_flush(cx, buffer, sink).map_err(Broken::Sink)?;
@@ -191,7 +195,12 @@ impl Pump {
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, source: &mut Stream, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Stream,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<usize>> {
         if buffer.is_empty() {
             self.resize(buffer);
         } else if buffer.spare().is_empty() {
@@ -220,14 +229,25 @@ impl Pump {
     }
 
     /// Writes what waits.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, buffer: &mut Buffer, sink: &mut Stream) -> Poll<io::Result<()>> {
+    pub(super) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Buffer,
+        sink: &mut Stream,
+    ) -> Poll<io::Result<()>> {
         while self.is_blocked() {
             let head = self.out.get(self.written..).unwrap_or_default();
             let span = buffer.filled().get(..self.span).unwrap_or_default();
             let n = match (head, span, self.tail) {
-                (bytes, [], []) | ([], bytes, []) | ([], [], bytes) => ready!(Pin::new(&mut *sink).poll_write(cx, bytes))?,
+                (bytes, [], []) | ([], bytes, []) | ([], [], bytes) => {
+                    ready!(Pin::new(&mut *sink).poll_write(cx, bytes))?
+                }
                 _ => {
-                    let slices = [IoSlice::new(head), IoSlice::new(span), IoSlice::new(self.tail)];
+                    let slices = [
+                        IoSlice::new(head),
+                        IoSlice::new(span),
+                        IoSlice::new(self.tail),
+                    ];
                     ready!(Pin::new(&mut *sink).poll_write_vectored(cx, &slices))?
                 }
             };
@@ -278,7 +298,12 @@ impl Pump {
                 Step::End { skip, trailers } => {
                     if self.encoding == Encoding::Chunked {
                         self.out.extend_from_slice(b"0\r\n");
-                        write_trailers(&mut self.out, trailers.of(buffer.filled()), &self.limits, self.from_upstream)?;
+                        write_trailers(
+                            &mut self.out,
+                            trailers.of(buffer.filled()),
+                            &self.limits,
+                            self.from_upstream,
+                        )?;
                     }
                     buffer.consume(skip);
                     self.ended = true;
@@ -299,7 +324,8 @@ impl Pump {
             write_chunk_size(&mut self.out, len);
         }
         if len <= SMALL {
-            self.out.extend_from_slice(buffer.filled().get(..len).unwrap_or_default());
+            self.out
+                .extend_from_slice(buffer.filled().get(..len).unwrap_or_default());
             buffer.consume(len);
             if chunked {
                 self.out.extend_from_slice(b"\r\n");

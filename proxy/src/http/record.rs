@@ -45,17 +45,29 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new() -> Self {
-        Self { began: now(), ..Self::default() }
+        Self {
+            began: now(),
+            ..Self::default()
+        }
     }
 
     /// Time in this proxy: from the head to the first write, without connecting, and from the
     /// response's head to its first write.
     fn overhead(&self, ended: u64) -> u64 {
         if self.sent_at == 0 {
-            return ended.saturating_sub(self.began).saturating_sub(self.connecting);
+            return ended
+                .saturating_sub(self.began)
+                .saturating_sub(self.connecting);
         }
-        let before = self.sent_at.saturating_sub(self.began).saturating_sub(self.connecting);
-        let after = if self.head_at == 0 { 0 } else { self.answered_at.saturating_sub(self.head_at) };
+        let before = self
+            .sent_at
+            .saturating_sub(self.began)
+            .saturating_sub(self.connecting);
+        let after = if self.head_at == 0 {
+            0
+        } else {
+            self.answered_at.saturating_sub(self.head_at)
+        };
         before + after
     }
 
@@ -87,7 +99,12 @@ impl Ledger {
             }
         }
         if let Some(cluster) = self.cluster.as_ref().filter(|_| self.sent_at > 0) {
-            if let Some(class) = cluster.cells.at(worker).responses.get(usize::from(self.upstream_status / 100)) {
+            if let Some(class) = cluster
+                .cells
+                .at(worker)
+                .responses
+                .get(usize::from(self.upstream_status / 100))
+            {
                 class.inc();
             }
         }
@@ -96,12 +113,29 @@ impl Ledger {
         }
     }
 
-    fn log(&self, log: &LogHandle, conn: &Conn, state: &State, duration: Duration, overhead: Duration) {
-        let view = RequestView { bytes: &state.head, head: &state.request };
+    fn log(
+        &self,
+        log: &LogHandle,
+        conn: &Conn,
+        state: &State,
+        duration: Duration,
+        overhead: Duration,
+    ) {
+        let view = RequestView {
+            bytes: &state.head,
+            head: &state.request,
+        };
         // A head that was refused while it was read has spans of an earlier one.
         let parsed = state.request.len == state.head.len() && !state.head.is_empty();
-        let upstream = (self.head_at > 0).then(|| Duration::from_nanos(self.head_at.saturating_sub(self.sent_at)));
-        let first = |name: &'static [u8]| if parsed { view.values(name).next() } else { None };
+        let upstream = (self.head_at > 0)
+            .then(|| Duration::from_nanos(self.head_at.saturating_sub(self.sent_at)));
+        let first = |name: &'static [u8]| {
+            if parsed {
+                view.values(name).next()
+            } else {
+                None
+            }
+        };
         log.log(&Record {
             time: SystemTime::now() - duration,
             kind: Kind::Http,
@@ -120,7 +154,11 @@ impl Ledger {
             received: self.received,
             sent: self.sent,
             user_agent: first(b"user-agent"),
-            request_id: if parsed { request_id(&view, &state.edits) } else { None },
+            request_id: if parsed {
+                request_id(&view, &state.edits)
+            } else {
+                None
+            },
             traceparent: first(b"traceparent"),
             route: self.rule.as_ref().map(|r| &*r.route),
             cluster: self.cluster.as_ref().map(|c| &*c.name),
@@ -145,5 +183,6 @@ impl Ledger {
 
 /// The client's id, or the one we made.
 fn request_id<'a>(view: &RequestView<'a>, edits: &'a crate::message::Edits) -> Option<&'a [u8]> {
-    view.known(Known::XRequestId).or_else(|| edits.added_value(b"X-Request-Id"))
+    view.known(Known::XRequestId)
+        .or_else(|| edits.added_value(b"X-Request-Id"))
 }

@@ -59,13 +59,23 @@ pub(super) fn for_failure(failure: &Failure, json: bool, proxy_status: bool) -> 
     let status = cause.status();
     let reason = reason(status);
     // What a client did wrong helps it; what is wrong behind us does not concern it.
-    let told = if status < 500 { cause.explain().trim() } else { "" };
+    let told = if status < 500 {
+        cause.explain().trim()
+    } else {
+        ""
+    };
     let (kind, body) = if json {
-        ("application/json", format!("{{\"status\":{status},\"error\":\"{reason}\",\"message\":\"{told}\"}}\n"))
+        (
+            "application/json",
+            format!("{{\"status\":{status},\"error\":\"{reason}\",\"message\":\"{told}\"}}\n"),
+        )
     } else if told.is_empty() {
         ("text/plain; charset=utf-8", format!("{status} {reason}\n"))
     } else {
-        ("text/plain; charset=utf-8", format!("{status} {reason}: {told}\n"))
+        (
+            "text/plain; charset=utf-8",
+            format!("{status} {reason}: {told}\n"),
+        )
     };
     let mut lines = format!("Content-Type: {kind}\r\n");
     if proxy_status {
@@ -76,22 +86,39 @@ pub(super) fn for_failure(failure: &Failure, json: bool, proxy_status: bool) -> 
     if cause == Cause::ConnectRefused {
         lines.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n");
     }
-    Reply { status, lines: lines.into(), body: body.into() }
+    Reply {
+        status,
+        lines: lines.into(),
+        body: body.into(),
+    }
 }
 
 /// Whether the client would rather read JSON.
 pub(super) fn prefers_json(request: &RequestView<'_>) -> bool {
     let mut accept = request.values(b"accept");
-    accept.any(|v| memchr::memmem::find(v, b"application/json").is_some() || memchr::memmem::find(v, b"+json").is_some())
+    accept.any(|v| {
+        memchr::memmem::find(v, b"application/json").is_some()
+            || memchr::memmem::find(v, b"+json").is_some()
+    })
 }
 
 /// Sends an answer of our own and says what follows. `Err`: the client did not take it.
-pub(super) async fn send(conn: &mut Conn, state: &mut State, reply: &Reply, keep: bool) -> Result<Next, Failure> {
+pub(super) async fn send(
+    conn: &mut Conn,
+    state: &mut State,
+    reply: &Reply,
+    keep: bool,
+) -> Result<Next, Failure> {
     let head = &state.request;
     // A body that was not read would be taken for the next request.
-    let unread = matches!(head.body, crate::message::Body::Length(n) if n > 0) || head.body == crate::message::Body::Chunked;
+    let unread = matches!(head.body, crate::message::Body::Length(n) if n > 0)
+        || head.body == crate::message::Body::Chunked;
     let close = !keep || !head.keep_alive || unread || conn.is_leaving();
-    let manner = Manner { close, bodiless: is_head(head), keep_alive_10: !close && head.version == Version::Http10 };
+    let manner = Manner {
+        close,
+        bodiless: is_head(head),
+        keep_alive_10: !close && head.version == Version::Http10,
+    };
     let mut out = std::mem::take(&mut state.to_downstream);
     out.clear();
     write(&mut out, reply, manner);
@@ -132,7 +159,9 @@ pub(super) async fn write_all(conn: &mut Conn, bytes: &[u8]) -> Result<(), Failu
                     written += n;
                     progressed = true;
                 }
-                Poll::Ready(_) => return Poll::Ready(Err(Failure::new(Cause::ClientGone, "while we answered"))),
+                Poll::Ready(_) => {
+                    return Poll::Ready(Err(Failure::new(Cause::ClientGone, "while we answered")));
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -162,7 +191,10 @@ pub(super) fn lacks_date(head: &crate::message::ResponseHead) -> bool {
 }
 
 fn reason(status: u16) -> &'static str {
-    http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Unknown")
+    http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|s| s.canonical_reason())
+        .unwrap_or("Unknown")
 }
 
 #[cfg(test)]
@@ -178,7 +210,11 @@ mod tests {
         format!("{}{}", &text[..start], &text[end + 2..]).replace("\r\n", "\n")
     }
 
-    const KEEP: Manner = Manner { close: false, bodiless: false, keep_alive_10: false };
+    const KEEP: Manner = Manner {
+        close: false,
+        bodiless: false,
+        keep_alive_10: false,
+    };
 
     #[test]
     fn failures_as_text_and_json() {
@@ -189,16 +225,45 @@ mod tests {
             "HTTP/1.1 404 Not Found\nContent-Type: text/plain; charset=utf-8\nProxy-Status: outrigger; error=route_not_found\nContent-Length: 44\n\n404 Not Found: No route matches the request.\n"
         );
         let reply = for_failure(&Failure::from(Cause::ConnectionRefused), true, false);
-        let body = text(&reply, Manner { close: true, ..KEEP });
-        assert!(body.ends_with("{\"status\":502,\"error\":\"Bad Gateway\",\"message\":\"\"}\n"), "{body}");
-        assert!(body.contains("Connection: close\n") && !body.contains("Proxy-Status"), "{body}");
+        let body = text(
+            &reply,
+            Manner {
+                close: true,
+                ..KEEP
+            },
+        );
+        assert!(
+            body.ends_with("{\"status\":502,\"error\":\"Bad Gateway\",\"message\":\"\"}\n"),
+            "{body}"
+        );
+        assert!(
+            body.contains("Connection: close\n") && !body.contains("Proxy-Status"),
+            "{body}"
+        );
     }
 
     #[test]
     fn bodies_follow_only_where_they_may() {
-        let reply = Reply { status: 204, lines: "".into(), body: "x".into() };
+        let reply = Reply {
+            status: 204,
+            lines: "".into(),
+            body: "x".into(),
+        };
         assert_eq!(text(&reply, KEEP), "HTTP/1.1 204 No Content\n\n");
-        let reply = Reply { status: 200, lines: "".into(), body: "abc".into() };
-        assert_eq!(text(&reply, Manner { bodiless: true, ..KEEP }), "HTTP/1.1 200 OK\nContent-Length: 3\n\n");
+        let reply = Reply {
+            status: 200,
+            lines: "".into(),
+            body: "abc".into(),
+        };
+        assert_eq!(
+            text(
+                &reply,
+                Manner {
+                    bodiless: true,
+                    ..KEEP
+                }
+            ),
+            "HTTP/1.1 200 OK\nContent-Length: 3\n\n"
+        );
     }
 }

@@ -46,24 +46,47 @@ pub(super) async fn upgrade(
     backend: &Backend,
     exchange: Exchange,
 ) -> Result<Next, Stop> {
-    let Exchange { mut connection, in_flight, upload } = exchange;
+    let Exchange {
+        mut connection,
+        in_flight,
+        upload,
+    } = exchange;
     let (received, lent) = upload.finish();
     ledger.received += received;
     state.to_upstream = lent;
     let mut out = std::mem::take(&mut state.to_downstream);
     out.clear();
-    let view = ResponseView { bytes: state.upstream.filled(), head: &state.response };
+    let view = ResponseView {
+        bytes: state.upstream.filled(),
+        head: &state.response,
+    };
     let edits = &mut state.response_edits;
     forwarded::drop_listed(view.bytes, &view.head.fields, edits);
-    let mut context = ResponseContext { response: view, edits };
+    let mut context = ResponseContext {
+        response: view,
+        edits,
+    };
     filter::apply_to_response(&backend.filters, &mut context);
     filter::apply_to_response(&rule.filters, &mut context);
-    write_response(&mut out, &view, edits, Delivery { body: Body::None, close: false, version: Version::Http11, upgrade: true });
+    write_response(
+        &mut out,
+        &view,
+        edits,
+        Delivery {
+            body: Body::None,
+            close: false,
+            version: Version::Http11,
+            upgrade: true,
+        },
+    );
     state.upstream.consume(state.response.len);
     ledger.sent += out.len() as u64;
     let sent = reply::write_all(conn, &out).await;
     state.to_downstream = out;
-    sent.map_err(|failure| Stop { failure, answered: true })?;
+    sent.map_err(|failure| Stop {
+        failure,
+        answered: true,
+    })?;
     ledger.status = 101;
     ledger.answered_at = now();
     let next = join(conn, state, ledger, &mut connection.stream).await;
@@ -80,19 +103,26 @@ pub(super) async fn connect(
     cluster: &Arc<Cluster>,
     mut patience: Patience,
 ) -> Result<Next, Stop> {
-    let endpoint = attempt::pick(conn, state, cluster, &[]).ok_or(Failure::from(Cause::NoEndpoint))?;
+    let endpoint =
+        attempt::pick(conn, state, cluster, &[]).ok_or(Failure::from(Cause::NoEndpoint))?;
     ledger.tries = 1;
     ledger.endpoint = Some(Arc::clone(&endpoint));
     let in_flight = endpoint.start();
     patience.begin_try(ledger.began, rule.backend_timeout);
     patience.arm(&conn.timer, ledger.began);
-    let options = ConnectOptions::new(&cluster.config.tcp);
-    let mut dialing = pin!(dial(&endpoint.addresses, &options, cluster.connect_timeout()));
+    let options = ConnectOptions::from(&cluster.config.tcp);
+    let mut dialing = pin!(dial(
+        &endpoint.addresses,
+        &options,
+        cluster.connect_timeout()
+    ));
     let dialed = std::future::poll_fn(|cx| {
         if let Poll::Ready(done) = std::future::Future::poll(dialing.as_mut(), cx) {
             return Poll::Ready(done.map_err(|error| Failure::from(error.cause())));
         }
-        if let Some(failure) = impatience(conn, cx, &mut patience, &mut false, || Cause::ConnectTimeout) {
+        if let Some(failure) = impatience(conn, cx, &mut patience, &mut false, || {
+            Cause::ConnectTimeout
+        }) {
             return Poll::Ready(Err(failure));
         }
         match attempt::poll_gone(conn, state, cx) {
@@ -112,7 +142,10 @@ pub(super) async fn connect(
     }
     // RFC 9110 section 9.3.6: no framing fields in a 2xx to CONNECT.
     out.extend_from_slice(b"HTTP/1.1 200 OK\r\n\r\n");
-    reply::write_all(conn, &out).await.map_err(|failure| Stop { failure, answered: true })?;
+    reply::write_all(conn, &out).await.map_err(|failure| Stop {
+        failure,
+        answered: true,
+    })?;
     ledger.status = 200;
     ledger.upstream_status = 200;
     ledger.head_at = now();
@@ -125,14 +158,28 @@ pub(super) async fn connect(
 /// A PROXY header fits the send buffer of a new connection; what does not take it is broken.
 async fn write_to(stream: &mut Stream, bytes: &[u8]) -> Result<(), Failure> {
     use tokio::io::AsyncWriteExt;
-    stream.write_all(bytes).await.map_err(|_| Failure::from(Cause::UpstreamClosed))
+    stream
+        .write_all(bytes)
+        .await
+        .map_err(|_| Failure::from(Cause::UpstreamClosed))
 }
 
-async fn join(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, upstream: &mut Stream) -> Result<Next, Stop> {
+async fn join(
+    conn: &mut Conn,
+    state: &mut State,
+    ledger: &mut Ledger,
+    upstream: &mut Stream,
+) -> Result<Next, Stop> {
     let up = std::mem::take(&mut state.downstream);
     let down = std::mem::take(&mut state.upstream);
     let mut bounds = Bounds::new(&conn.worker, &conn.listener, &conn.timer, conn.opened);
-    let forwarding = tcp::forward(&mut conn.stream, upstream, &conn.worker.bulk, (up.filled(), down.filled()), &mut bounds);
+    let forwarding = tcp::forward(
+        &mut conn.stream,
+        upstream,
+        &conn.worker.bulk,
+        (up.filled(), down.filled()),
+        &mut bounds,
+    );
     let summary = forwarding.await;
     state.downstream = up;
     state.upstream = down;
@@ -157,8 +204,19 @@ pub(crate) struct Bounds<'a> {
 }
 
 impl<'a> Bounds<'a> {
-    pub(crate) fn new(worker: &'a Worker, listener: &Listener, timer: &'a Timer, opened: u64) -> Self {
-        let unlimited = |d: Duration| if d.is_zero() { u64::MAX } else { d.as_nanos() as u64 };
+    pub(crate) fn new(
+        worker: &'a Worker,
+        listener: &Listener,
+        timer: &'a Timer,
+        opened: u64,
+    ) -> Self {
+        let unlimited = |d: Duration| {
+            if d.is_zero() {
+                u64::MAX
+            } else {
+                d.as_nanos() as u64
+            }
+        };
         let bounds = Self {
             worker,
             direction: listener.config.direction,

@@ -120,7 +120,11 @@ impl Edits {
     /// Value of the first added line of this name, written in this case.
     pub(crate) fn added_value(&self, name: &[u8]) -> Option<&[u8]> {
         let mut lines = self.added.split(|b| *b == b'\n');
-        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(b": ")?.strip_suffix(b"\r"))
+        lines.find_map(|line| {
+            line.strip_prefix(name)?
+                .strip_prefix(b": ")?
+                .strip_suffix(b"\r")
+        })
     }
 
     /// The added lines, ready to be written.

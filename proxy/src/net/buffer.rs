@@ -30,7 +30,10 @@ impl Budget {
     pub(crate) fn lease(&self, bytes: usize) -> Option<Lease> {
         let left = self.0.get().checked_sub(bytes)?;
         self.0.set(left);
-        Some(Lease { budget: self.clone(), bytes })
+        Some(Lease {
+            budget: self.clone(),
+            bytes,
+        })
     }
 }
 
@@ -111,7 +114,10 @@ impl Buffer {
 
     /// Grows an empty buffer if the budget allows.
     pub(crate) fn grow_within(&mut self, budget: &Budget, capacity: usize) {
-        debug_assert!(self.is_empty(), "what a buffer holds is not moved into bulk memory");
+        debug_assert!(
+            self.is_empty(),
+            "what a buffer holds is not moved into bulk memory"
+        );
         self.lease = None;
         if let Some(lease) = budget.lease(capacity) {
             self.data = vec![0; capacity];

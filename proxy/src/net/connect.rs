@@ -33,6 +33,14 @@ pub(crate) struct ConnectOptions {
     pub(crate) socket: SocketOptions,
 }
 
+impl From<&outrigger_config::model::TcpOptions> for ConnectOptions {
+    fn from(options: &outrigger_config::model::TcpOptions) -> Self {
+        Self {
+            socket: options.into(),
+        }
+    }
+}
+
 /// Why there is no connection.
 #[derive(Debug)]
 pub(crate) enum ConnectError {

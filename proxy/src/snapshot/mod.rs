@@ -12,9 +12,9 @@ use std::{
 };
 
 use ipnet::IpNet;
-use outrigger_config::model;
+use outrigger_config::{Loaded, model};
 
-pub(crate) use self::build::{build, Inputs};
+pub(crate) use self::build::build;
 use crate::{
     cluster::Cluster,
     h1::Limits,
@@ -26,20 +26,12 @@ use crate::{
 pub(crate) struct Snapshot {
     /// Counts up by one with each swap.
     pub(crate) version: u64,
-    /// Of the configuration it was built from.
-    pub(crate) hash: Arc<str>,
-    /// The configuration as it may be shown.
-    pub(crate) shown: Arc<serde_json::Value>,
-    pub(crate) mesh: model::Mesh,
+    /// What it was built from.
+    pub(crate) source: Arc<Loaded>,
     pub(crate) listeners: Vec<Arc<Listener>>,
-    pub(crate) routes: Vec<Compiled>,
+    /// In the order of the configuration's routes.
+    pub(crate) routes: Vec<Arc<Route>>,
     pub(crate) clusters: HashMap<Arc<str>, Arc<Cluster>, foldhash::fast::RandomState>,
-}
-
-/// A route with what it was compiled from, to see whether the next version may keep it.
-pub(crate) struct Compiled {
-    pub(crate) config: model::Route,
-    pub(crate) route: Arc<Route>,
 }
 
 /// A listener, ready for use.
@@ -79,9 +71,7 @@ impl Snapshot {
     pub(crate) fn empty() -> Self {
         Self {
             version: 0,
-            hash: "".into(),
-            shown: Arc::new(serde_json::Value::Null),
-            mesh: model::Mesh::default(),
+            source: Arc::new(Loaded::empty()),
             listeners: Vec::new(),
             routes: Vec::new(),
             clusters: HashMap::default(),

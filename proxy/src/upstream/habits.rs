@@ -30,7 +30,12 @@ pub(super) struct Habits {
 
 impl Habits {
     pub(super) fn new() -> Self {
-        Self { survived: Cell::new(0), announced: Cell::new(0), unknown: Cell::new(UNKNOWN), round_trip: Cell::new(u64::MAX) }
+        Self {
+            survived: Cell::new(0),
+            announced: Cell::new(0),
+            unknown: Cell::new(UNKNOWN),
+            round_trip: Cell::new(u64::MAX),
+        }
     }
 
     /// Whether a connection idle for `age` may carry a request.
@@ -42,7 +47,11 @@ impl Habits {
     /// of it until the peer's FIN would have come, half until our request arrives.
     fn safe_age(&self) -> u64 {
         let evidence = self.survived.get().max(self.announced.get());
-        let trip = if self.round_trip.get() == u64::MAX { 0 } else { self.round_trip.get() };
+        let trip = if self.round_trip.get() == u64::MAX {
+            0
+        } else {
+            self.round_trip.get()
+        };
         let shown = (evidence / 5 * 4).min(evidence.saturating_sub(2 * trip));
         shown.max(self.unknown.get())
     }

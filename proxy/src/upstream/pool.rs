@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
 };
 
 use outrigger_config::model;
@@ -79,7 +79,11 @@ pub(crate) enum Origin {
 impl Pools {
     fn of(&self, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
         let mut pools = self.by_endpoint.borrow_mut();
-        Rc::clone(pools.entry(endpoint.id).or_insert_with(|| Rc::new(Pool::new(Arc::clone(endpoint)))))
+        Rc::clone(
+            pools
+                .entry(endpoint.id)
+                .or_insert_with(|| Rc::new(Pool::new(Arc::clone(endpoint)))),
+        )
     }
 
     /// A connection to an endpoint: an idle one that is safe to reuse, else a new one, else one
@@ -102,7 +106,9 @@ impl Pools {
                 return Ok((reused, Origin::Reused));
             }
         }
-        pool.connect(&want).await.map(|connection| (connection, Origin::Fresh))
+        pool.connect(&want)
+            .await
+            .map(|connection| (connection, Origin::Fresh))
     }
 
     /// Closes idle connections that are too old or were closed by the peer, and forgets pools of
@@ -151,7 +157,9 @@ impl Pool {
                 self.habits.closed_between(idle.alive, age);
                 continue;
             }
-            if idle.connection.is_spent(now, settings) || age > settings.idle_timeout.as_nanos() as u64 {
+            if idle.connection.is_spent(now, settings)
+                || age > settings.idle_timeout.as_nanos() as u64
+            {
                 continue;
             }
             if !self.habits.is_reusable(age) {
@@ -194,7 +202,10 @@ impl Pool {
     async fn wait(&self, want: &Want<'_>, limit: u32) -> Result<Option<Connection>, Failure> {
         let settings = &want.cluster.config.pool;
         if self.pending.get() >= share(settings.max_pending, want.workers) {
-            return Err(Failure::new(Cause::PoolFull, "too many requests wait for a connection"));
+            return Err(Failure::new(
+                Cause::PoolFull,
+                "too many requests wait for a connection",
+            ));
         }
         let gauge = &want.cluster.cells.at(want.worker).pending;
         let _waiting = Waiting::new(&self.pending, gauge);
@@ -220,9 +231,15 @@ impl Pool {
         self.open.set(self.open.get() + 1);
         let room = Room(self);
         let began = now();
-        let options = ConnectOptions::new(&want.cluster.config.tcp);
+        let options = ConnectOptions::from(&want.cluster.config.tcp);
         cells.connects.inc();
-        let stream = match connect(&self.endpoint.addresses, &options, want.cluster.connect_timeout()).await {
+        let stream = match connect(
+            &self.endpoint.addresses,
+            &options,
+            want.cluster.connect_timeout(),
+        )
+        .await
+        {
             Ok(stream) => stream,
             Err(error) => {
                 cells.connect_failures.inc();
@@ -251,7 +268,8 @@ impl Pool {
         for mut entry in idle.drain(..) {
             let age = now.saturating_sub(entry.since);
             let settings = &entry.connection.cluster.config.pool;
-            let old = age > settings.idle_timeout.as_nanos() as u64 || entry.connection.is_spent(now, settings);
+            let old = age > settings.idle_timeout.as_nanos() as u64
+                || entry.connection.is_spent(now, settings);
             if !entry.connection.is_open() {
                 self.habits.closed_between(entry.alive, age);
                 closed.push(entry);
@@ -307,11 +325,14 @@ impl Connection {
     /// Without a system call: whether nothing came since the last answer. Data nobody asked for
     /// counts as closed, since it would be taken for the next answer.
     fn is_open(&self) -> bool {
-        self.stream.poll_read_ready(&mut Context::from_waker(Waker::noop())) == Poll::Pending
+        self.stream
+            .poll_read_ready(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
     }
 
     fn is_spent(&self, now: u64, settings: &model::Pool) -> bool {
-        let too_old = !settings.max_lifetime.is_zero() && now.saturating_sub(self.opened) >= settings.max_lifetime.as_nanos() as u64;
+        let too_old = !settings.max_lifetime.is_zero()
+            && now.saturating_sub(self.opened) >= settings.max_lifetime.as_nanos() as u64;
         too_old || (settings.max_requests > 0 && self.requests >= settings.max_requests)
     }
 
@@ -328,7 +349,11 @@ impl Connection {
         }
         let mut idle = pool.idle.borrow_mut();
         let oldest = (idle.len() >= most).then(|| idle.remove(0));
-        idle.push(Idle { connection: self, since: now, alive: 0 });
+        idle.push(Idle {
+            connection: self,
+            since: now,
+            alive: 0,
+        });
         drop(idle);
         drop(oldest);
         if pool.pending.get() > 0 {
