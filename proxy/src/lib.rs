@@ -1,5 +1,6 @@
 //! The Outrigger data plane.
 
+mod admin;
 mod cluster;
 mod drain;
 mod error;

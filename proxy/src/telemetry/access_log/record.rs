@@ -29,7 +29,7 @@ pub(crate) struct Record<'a> {
     pub(crate) host: Option<&'a [u8]>,
     /// As forwarded. What follows `?` is cut off here.
     pub(crate) path: Option<&'a [u8]>,
-    pub(crate) protocol: Option<&'a str>,
+    pub(crate) protocol: Option<&'static str>,
     /// Sent to the client, or that of the cause where nothing could be sent.
     pub(crate) status: Option<u16>,
     /// Bytes of the body, or of the connection, from and to the client.
@@ -210,9 +210,7 @@ trait Line: Sized {
     /// Bytes that anyone may have chosen, at most so many of them.
     fn bytes(&mut self, key: &str, value: &[u8], most: usize);
     /// Our own word, in need of no escape.
-    fn word(&mut self, key: &str, value: &str) {
-        self.display(key, value);
-    }
+    fn word(&mut self, key: &str, value: &'static str);
     /// Something of which no spelling needs an escape.
     fn display(&mut self, key: &str, value: impl Display);
 
@@ -246,6 +244,13 @@ impl Line for Json<'_> {
         self.0.push(b'"');
         escape::json(value, self.0);
         self.0.extend_from_slice(cut.as_bytes());
+        self.0.push(b'"');
+    }
+
+    fn word(&mut self, key: &str, value: &'static str) {
+        self.key(key);
+        self.0.push(b'"');
+        self.0.extend_from_slice(value.as_bytes());
         self.0.push(b'"');
     }
 
@@ -285,6 +290,11 @@ impl Line for Logfmt<'_> {
             self.0.extend_from_slice(cut.as_bytes());
             self.0.push(b'"');
         }
+    }
+
+    fn word(&mut self, key: &str, value: &'static str) {
+        self.key(key);
+        self.0.extend_from_slice(value.as_bytes());
     }
 
     fn display(&mut self, key: &str, value: impl Display) {
