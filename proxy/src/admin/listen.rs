@@ -6,12 +6,13 @@ use std::{
     net::SocketAddr,
     os::unix::{
         fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-        net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
+        net::UnixListener as StdUnixListener,
     },
     path::{Path, PathBuf},
 };
 
 use outrigger_config::model::BindAddress;
+use socket2::{Domain, SockAddr, Socket as Socket2, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::net::{address::Address, stream::Stream};
@@ -104,9 +105,7 @@ fn bind_unix(path: &Path) -> io::Result<(StdUnixListener, SocketFile)> {
                 format!("{} is there and is not a socket", path.display()),
             ));
         }
-        Ok(_) if StdUnixStream::connect(path).is_ok() => {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
+        Ok(_) if !is_dead(path) => return Err(io::ErrorKind::AddrInUse.into()),
         _ => {}
     }
     // Made under another name first: permissions are right before anybody can connect, and a
@@ -131,6 +130,16 @@ fn bind_unix(path: &Path) -> io::Result<(StdUnixListener, SocketFile)> {
             Err(error)
         }
     }
+}
+
+/// Whether nobody listens at a socket's path any more. Asks without waiting: a live one whose
+/// queue is full would not answer.
+fn is_dead(path: &Path) -> bool {
+    let asked = Socket2::new(Domain::UNIX, Type::STREAM, None).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    });
+    asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// The path of a Unix socket, removed when nobody listens any more, unless it is someone else's by

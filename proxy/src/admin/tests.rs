@@ -614,8 +614,8 @@ async fn large_heads_are_refused() {
 #[tokio::test]
 async fn slow_clients_are_cut() {
     let limits = Limits {
-        head: Duration::from_millis(200),
-        request: Duration::from_millis(200),
+        head: Duration::from_millis(400),
+        request: Duration::from_millis(400),
         ..Limits::DEFAULT
     };
     let admin = start_within(&With::Token, limits);
@@ -664,7 +664,7 @@ async fn whoever_takes_no_answer_is_cut_with_age() {
 #[tokio::test]
 async fn a_reload_goes_on_without_its_client() {
     let limits = Limits {
-        request: Duration::from_millis(100),
+        request: Duration::from_millis(500),
         ..Limits::DEFAULT
     };
     let admin = start_within(&With::Token, limits);

@@ -43,8 +43,13 @@ impl LogControl {
 /// Starts the log of this process, at `level` or else what [`ENV`] says or else `info`.
 pub(crate) fn init(level: Option<&str>, format: Format) -> Result<LogControl, String> {
     let from_env = std::env::var(ENV).ok();
-    let level = level.or(from_env.as_deref()).unwrap_or("info");
-    let (log, control) = build(level, format, io::stderr)?;
+    let (level, source) = match (level, from_env.as_deref()) {
+        (Some(level), _) => (level, "--log-level"),
+        (None, Some(level)) => (level, ENV),
+        (None, None) => ("info", "default"),
+    };
+    let built = build(level, format, io::stderr);
+    let (log, control) = built.map_err(|why| format!("{source}: {why}"))?;
     tracing::subscriber::set_global_default(log)
         .map_err(|_| "the log was already started".to_owned())?;
     Ok(control)
