@@ -1,0 +1,255 @@
+//! Putting a configuration to work: all of it, or nothing.
+//!
+//! Everything that can fail comes first (building, binding, opening files); then the table is
+//! swapped and the workers are told. What a failure leaves behind is dropped and the old
+//! configuration serves on, untouched.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use outrigger_config::{Loaded, model};
+
+use super::{App, Served};
+use crate::{
+    admin::{self, Face, View},
+    cluster::Cluster,
+    control::dns::{self, DnsTask},
+    net::{
+        listen::{Bound, ListenOptions, Sharing},
+        options::SocketOptions,
+    },
+    snapshot::{self, Snapshot},
+    telemetry::access_log::AccessLog,
+    timer::now,
+    worker::Order,
+};
+
+/// A connection with data is handed over at once, one without after this long (the kernel rounds up).
+const DEFER_ACCEPT: Duration = Duration::from_secs(1);
+
+/// One listener's sockets, by what they depend on.
+pub(super) struct Listening {
+    key: Key,
+    address: model::BindAddress,
+}
+
+impl Listening {
+    pub(super) fn address(&self) -> String {
+        self.address.to_string()
+    }
+}
+
+/// What sockets must be made anew for.
+#[derive(Clone, PartialEq)]
+struct Key {
+    bind: model::BindAddress,
+    backlog: u32,
+    tcp: model::TcpOptions,
+    client_first: bool,
+}
+
+/// Everything that was prepared and cannot fail any more.
+struct Prepared {
+    snapshot: Snapshot,
+    sockets: Vec<(Arc<str>, Key, Bound)>,
+    /// `Some`: the access log changes to this.
+    access_log: Option<Option<(model::AccessLog, AccessLog)>>,
+    admin: Change,
+    probes: Change,
+    dns: HashMap<Arc<str>, Arc<Resolving>>,
+}
+
+/// What happens to a face.
+enum Change {
+    Keep,
+    Replace(Option<Served>),
+}
+
+/// A name being resolved for a cluster.
+pub(super) struct Resolving {
+    cluster: Arc<Cluster>,
+    settings: model::Dns,
+    pub(super) task: DnsTask,
+}
+
+impl App {
+    /// Puts a configuration to work.
+    ///
+    /// # Errors
+    /// Everything that stands against it, a line each; nothing has changed then.
+    pub(super) async fn apply(&mut self, loaded: Loaded) -> Result<(), String> {
+        let prepared = self.prepare(Arc::new(loaded)).await?;
+        self.note_what_needs_a_restart(&prepared.snapshot);
+        self.carry_out(prepared).await
+    }
+
+    async fn prepare(&self, source: Arc<Loaded>) -> Result<Prepared, String> {
+        let previous = self.process.table.load_full();
+        let snapshot = snapshot::build(Arc::clone(&source), &previous, &self.metrics, now())?;
+        let mut problems = Vec::new();
+        let sockets = self.bind(&source.config, &mut problems);
+        let access_log = self.open_access_log(&source.config, &mut problems);
+        let admin = self.face(self.admin.as_ref(), source.config.admin.clone().map(Face::Admin), &mut problems);
+        let probes = self.face(self.probes.as_ref(), source.config.probes.clone().map(Face::Probes), &mut problems);
+        if !problems.is_empty() {
+            return Err(problems.join("\n"));
+        }
+        let dns = self.resolve(&snapshot, &source.config.mesh.dns).await;
+        Ok(Prepared { snapshot, sockets, access_log, admin, probes, dns })
+    }
+
+    /// Binds what is new or changed.
+    fn bind(&self, config: &model::Config, problems: &mut Vec<String>) -> Vec<(Arc<str>, Key, Bound)> {
+        let mut sockets = Vec::new();
+        for listener in &config.listeners {
+            let key = Key::of(listener);
+            let current = self.listening.get(listener.name.as_str());
+            if current.is_some_and(|c| c.key == key) {
+                continue;
+            }
+            let replaces_own = self.listening.values().any(|l| l.key.bind == key.bind);
+            let options = ListenOptions {
+                backlog: listener.backlog,
+                socket: SocketOptions::from(&listener.tcp),
+                defer_accept: key.client_first.then_some(DEFER_ACCEPT),
+                sharing: if replaces_own { Sharing::WithOwn } else { Sharing::Exclusive },
+                ..ListenOptions::default()
+            };
+            match Bound::bind(listener.name.as_str(), &listener.bind, &options, self.process.workers) {
+                Ok(bound) => sockets.push((listener.name.as_str().into(), key, bound)),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        sockets
+    }
+
+    fn open_access_log(&self, config: &model::Config, problems: &mut Vec<String>) -> Option<Option<(model::AccessLog, AccessLog)>> {
+        let wanted = config.mesh.access_log.as_ref();
+        if wanted == self.access_log.as_ref().map(|(config, _)| config) {
+            return None;
+        }
+        let Some(wanted) = wanted else { return Some(None) };
+        match AccessLog::open(wanted, self.metrics.access_log()) {
+            Ok(log) => Some(Some((wanted.clone(), log))),
+            Err(error) => {
+                problems.push(format!("mesh.access_log: {error}"));
+                None
+            }
+        }
+    }
+
+    fn face(&self, current: Option<&Served>, wanted: Option<Face>, problems: &mut Vec<String>) -> Change {
+        let Some(wanted) = wanted else { return Change::Replace(None) };
+        let result = match current.map(|c| c.server.update(&wanted)) {
+            Some(Ok(true)) => return Change::Keep,
+            Some(Err(error)) => Err(error),
+            Some(Ok(false)) | None => admin::serve(&wanted, Arc::clone(&self.shown) as Arc<dyn View>),
+        };
+        match result {
+            Ok((server, serving)) => Change::Replace(Some(Served { server, task: tokio::spawn(serving) })),
+            Err(error) => {
+                problems.push(format!("{}: {error}", wanted.name()));
+                Change::Keep
+            }
+        }
+    }
+
+    /// Starts to resolve names, and waits a while for the first answers, so that a cluster that is
+    /// new in this table has its endpoints when the table serves.
+    async fn resolve(&self, snapshot: &Snapshot, settings: &model::Dns) -> HashMap<Arc<str>, Arc<Resolving>> {
+        let mut tasks = HashMap::new();
+        let running = self.shown.resolving();
+        for (name, cluster) in snapshot.clusters.iter().filter(|(_, c)| c.config.dns.is_some()) {
+            let kept = running.get(name).filter(|r| Arc::ptr_eq(&r.cluster, cluster) && r.settings == *settings);
+            let resolving = kept.cloned().unwrap_or_else(|| {
+                let task = dns::spawn(Arc::clone(cluster), settings, now);
+                Arc::new(Resolving { cluster: Arc::clone(cluster), settings: settings.clone(), task })
+            });
+            tasks.insert(Arc::clone(name), resolving);
+        }
+        let first_answers = async {
+            for resolving in tasks.values() {
+                resolving.task.tried_once().await;
+            }
+        };
+        if tokio::time::timeout(settings.timeout, first_answers).await.is_err() {
+            tracing::warn!("some names are not resolved yet; their clusters have no endpoints until they are");
+        }
+        tasks
+    }
+
+    /// From here on nothing fails.
+    async fn carry_out(&mut self, prepared: Prepared) -> Result<(), String> {
+        let Prepared { snapshot, sockets, access_log, admin, probes, dns } = prepared;
+        let (version, source) = (snapshot.version, Arc::clone(&snapshot.source));
+        let limit = source.config.mesh.limits.connections;
+        self.process.max_connections.store(limit, std::sync::atomic::Ordering::Relaxed);
+        self.process.table.store(Arc::new(snapshot));
+        self.shown.resolve(dns);
+        if let Some(log) = access_log {
+            self.change_access_log(log);
+        }
+        self.start_workers()?;
+        self.tell(|| Order::Swapped);
+        let gone: Vec<_> = self.listening.keys().filter(|name| source.config.listeners.iter().all(|l| l.name.as_str() != &***name)).cloned().collect();
+        for (name, key, bound) in sockets {
+            let address = bound.address().clone();
+            for (worker, socket) in self.workers.iter().zip(bound.into_sockets()) {
+                worker.send(Order::Listen { name: Arc::clone(&name), socket });
+            }
+            self.listening.insert(name, Listening { key, address });
+        }
+        for name in gone {
+            self.tell(|| Order::Unlisten { name: Arc::clone(&name) });
+            self.listening.remove(&name);
+        }
+        for worker in &self.workers {
+            worker.confirm().await;
+        }
+        change_face(&mut self.admin, admin);
+        change_face(&mut self.probes, probes);
+        self.metrics.config_applied(version, &source.hash);
+        self.shown.applied(self.addresses());
+        tracing::info!(version, hash = %source.hash, listeners = self.listening.len(), "the configuration serves");
+        Ok(())
+    }
+
+    fn change_access_log(&mut self, log: Option<(model::AccessLog, AccessLog)>) {
+        for worker in &self.workers {
+            worker.send(Order::Log(log.as_ref().map(|(_, log)| log.handle())));
+        }
+        self.access_log = log;
+    }
+
+    pub(super) fn tell(&self, order: impl Fn() -> Order) {
+        for worker in &self.workers {
+            worker.send(order());
+        }
+    }
+
+    /// Some settings are read when threads start.
+    fn note_what_needs_a_restart(&self, next: &Snapshot) {
+        let before = &self.process.table.load().source.config.mesh;
+        let after = &next.source.config.mesh;
+        let first = self.workers.is_empty();
+        let sizes = |m: &model::Mesh| (m.workers, m.limits.buffer_pool, m.limits.bulk_buffers, m.metric_series);
+        if !first && sizes(before) != sizes(after) {
+            tracing::warn!(
+                "mesh.workers, mesh.limits.buffer_pool, mesh.limits.bulk_buffers and mesh.metric_series take effect at the next start"
+            );
+        }
+    }
+}
+
+impl Key {
+    fn of(listener: &model::Listener) -> Self {
+        let http = listener.protocol == model::Protocol::Http;
+        let announced = listener.proxy_protocol == model::AcceptProxyProtocol::Required;
+        Self { bind: listener.bind.clone(), backlog: listener.backlog, tcp: listener.tcp.clone(), client_first: http || announced }
+    }
+}
+
+fn change_face(face: &mut Option<Served>, change: Change) {
+    if let Change::Replace(next) = change {
+        *face = next;
+    }
+}

@@ -1,0 +1,305 @@
+//! The process: what starts, in which order, and what happens until it ends.
+//!
+//! The main thread runs everything that is not traffic: the source of configuration, building
+//! and swapping tables ([`apply`]), name resolution, admin and probes ([`view`]), signals and the
+//! way out ([`leave`]). Workers carry traffic and hear of it by orders.
+
+mod apply;
+mod leave;
+mod view;
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::AtomicU32,
+    },
+};
+
+use arc_swap::ArcSwap;
+use outrigger_config::{Loaded, model};
+use outrigger_control_api::FileSource;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot},
+};
+
+use self::{apply::Listening, view::Shown};
+use crate::{
+    admin,
+    shared::{Parts, Process},
+    snapshot::Snapshot,
+    sys,
+    telemetry::{access_log::AccessLog, log::LogControl, registry::Metrics},
+    worker,
+};
+
+/// How the process is run.
+pub(crate) struct Options {
+    pub(crate) source: Source,
+    /// Written, as JSON with the addresses that are listened on, once traffic is served.
+    pub(crate) ready_file: Option<PathBuf>,
+    pub(crate) log: Option<LogControl>,
+    /// Told the addresses once traffic is served.
+    pub(crate) on_ready: Option<oneshot::Sender<Addresses>>,
+    /// Answers to orders given from inside the process.
+    pub(crate) orders: Option<(mpsc::UnboundedSender<Order>, mpsc::UnboundedReceiver<Order>)>,
+}
+
+/// Where configurations come from.
+pub(crate) enum Source {
+    File(PathBuf),
+    /// One that never changes.
+    Fixed(Box<Loaded>),
+}
+
+/// What is listened on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Addresses {
+    pub(crate) listeners: Vec<(String, String)>,
+    pub(crate) admin: Option<String>,
+    pub(crate) probes: Option<String>,
+}
+
+/// What admin and tests may ask of the process.
+pub(crate) enum Order {
+    Drain,
+    /// Read the source again; the answer says when it serves or what is wrong.
+    Reload(oneshot::Sender<Result<(), String>>),
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Every request was finished.
+    Clean,
+    /// The deadline cut connections.
+    Cut,
+    /// A worker died.
+    Broken,
+}
+
+/// Everything the main thread owns.
+struct App {
+    process: Arc<Process>,
+    metrics: Arc<Metrics>,
+    workers: Vec<worker::Handle>,
+    shown: Arc<Shown>,
+    listening: HashMap<Arc<str>, Listening>,
+    admin: Option<Served>,
+    probes: Option<Served>,
+    access_log: Option<(model::AccessLog, AccessLog)>,
+}
+
+/// A face of admin, until dropped.
+struct Served {
+    server: admin::Server,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Runs the process to its end.
+///
+/// # Errors
+/// What kept it from serving: problems of the configuration, addresses in use.
+pub(crate) fn run(options: Options) -> Result<Exit, String> {
+    if let Err(error) = sys::limits::raise_open_files() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+    runtime.block_on(serve(options))
+}
+
+async fn serve(options: Options) -> Result<Exit, String> {
+    let mut signals = Signals::new().map_err(|error| format!("cannot handle signals: {error}"))?;
+    let (first, mut updates) = match options.source {
+        Source::Fixed(loaded) => (*loaded, Updates::Never),
+        Source::File(path) => {
+            let text = outrigger_control_api::read_now(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let first = read(&text, &path)?;
+            (first, Updates::File { source: Box::new(FileSource::new(path.clone(), &text)), path })
+        }
+    };
+    let (sender, mut orders) = options.orders.unwrap_or_else(mpsc::unbounded_channel);
+    let mut app = App::start(first, options.log, sender).await?;
+    let addresses = app.addresses();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = app.workers.len(), listeners = ?addresses.listeners, "ready");
+    if let Some(path) = &options.ready_file {
+        write_ready_file(path, &addresses).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if let Some(told) = options.on_ready {
+        let _ = told.send(addresses);
+    }
+    let mut watchdog = tokio::time::interval(std::time::Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            text = updates.next() => {
+                let _ = app.take(&updates, text).await;
+            }
+            _ = signals.hangup.recv() => {
+                app.reopen_logs();
+                let _ = app.take(&updates, updates.read_now()).await;
+            }
+            order = orders.recv() => match order {
+                Some(Order::Drain) => break,
+                Some(Order::Reload(answer)) => {
+                    let _ = answer.send(app.take(&updates, updates.read_now()).await);
+                }
+                None => {}
+            },
+            () = Signals::leave(&mut signals.terminate, &mut signals.interrupt) => break,
+            _ = watchdog.tick() => {
+                if app.workers.iter().any(worker::Handle::is_dead) {
+                    return Ok(Exit::Broken);
+                }
+            }
+        }
+    }
+    // A second signal ends the process at once.
+    tokio::select! {
+        exit = leave::drain(app) => Ok(exit),
+        () = Signals::leave(&mut signals.terminate, &mut signals.interrupt) => {
+            tracing::warn!("a second signal: ending at once");
+            Ok(Exit::Cut)
+        }
+    }
+}
+
+/// Reads a configuration; every problem is in the error.
+pub(crate) fn read(text: &str, path: &Path) -> Result<Loaded, String> {
+    outrigger_config::read(text, &path.display().to_string(), &|name| std::env::var(name).ok()).map_err(|problems| problems.to_string())
+}
+
+impl App {
+    /// Builds the first table, binds everything it names, waits for names to be resolved, and only
+    /// then serves.
+    async fn start(first: Loaded, log: Option<LogControl>, orders: mpsc::UnboundedSender<Order>) -> Result<Self, String> {
+        let mesh = &first.config.mesh;
+        let workers = match mesh.workers {
+            model::Workers::Auto => sys::cgroup::workers(),
+            model::Workers::Count(n) => usize::from(n),
+        };
+        let metrics = Arc::new(Metrics::new(workers, mesh.metric_series as usize));
+        let process = Arc::new(Process {
+            table: Arc::new(ArcSwap::from_pointee(Snapshot::empty())),
+            connections: AtomicU32::new(0),
+            max_connections: AtomicU32::new(mesh.limits.connections),
+            workers,
+            pseudonym: format!("outrigger-{:08x}", fastrand::u32(..)).into(),
+        });
+        let shown = Arc::new(Shown::new(Arc::clone(&process), Arc::clone(&metrics), log, orders));
+        let mut app =
+            Self { process, metrics, workers: Vec::new(), shown, listening: HashMap::new(), admin: None, probes: None, access_log: None };
+        app.apply(first).await?;
+        Ok(app)
+    }
+
+    /// Workers are started with the first table, so that they see its limits.
+    fn start_workers(&mut self) -> Result<(), String> {
+        for id in self.workers.len()..self.process.workers {
+            let log = self.access_log.as_ref().map(|(_, log)| log.handle());
+            let parts = Parts { id, process: Arc::clone(&self.process), log, cells: self.metrics.worker() };
+            self.workers.push(worker::Handle::spawn(parts).map_err(|error| format!("cannot start a worker: {error}"))?);
+        }
+        Ok(())
+    }
+
+    /// Takes over a new text of the configuration, or says why not; then the last good one serves on.
+    async fn take(&mut self, updates: &Updates, text: io::Result<String>) -> Result<(), String> {
+        let result = match (updates, text) {
+            (Updates::Never, _) => Err("this configuration does not come from a file".to_owned()),
+            (Updates::File { path, .. }, Ok(text)) => match read(&text, path) {
+                Ok(loaded) => self.apply(loaded).await,
+                Err(problems) => Err(problems),
+            },
+            (Updates::File { path, .. }, Err(error)) => Err(format!("{}: {error}", path.display())),
+        };
+        if let Err(problems) = &result {
+            self.metrics.config_rejected();
+            self.shown.rejected(problems);
+            tracing::error!("the new configuration is refused, the last good one keeps serving:\n{problems}");
+        }
+        result
+    }
+
+    fn reopen_logs(&self) {
+        if let Some((_, log)) = &self.access_log {
+            log.reopen();
+        }
+    }
+
+    fn addresses(&self) -> Addresses {
+        let mut listeners: Vec<_> = self.listening.iter().map(|(name, l)| (name.to_string(), l.address())).collect();
+        listeners.sort();
+        let face = |served: &Option<Served>| served.as_ref().map(|s| s.server.address.to_string());
+        Addresses { listeners, admin: face(&self.admin), probes: face(&self.probes) }
+    }
+}
+
+/// What may bring another configuration.
+enum Updates {
+    Never,
+    File { source: Box<FileSource>, path: PathBuf },
+}
+
+impl Updates {
+    /// The next text.
+    async fn next(&mut self) -> io::Result<String> {
+        match self {
+            Self::Never => std::future::pending().await,
+            Self::File { source, .. } => source.next().await,
+        }
+    }
+
+    fn read_now(&self) -> io::Result<String> {
+        match self {
+            Self::Never => Err(io::ErrorKind::NotFound.into()),
+            Self::File { path, .. } => outrigger_control_api::read_now(path),
+        }
+    }
+}
+
+/// The signals we answer to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn leave(terminate: &mut Signal, interrupt: &mut Signal) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+}
+
+fn write_ready_file(path: &Path, addresses: &Addresses) -> io::Result<()> {
+    let listeners: serde_json::Map<_, _> = addresses.listeners.iter().map(|(name, at)| (name.clone(), at.clone().into())).collect();
+    let content = serde_json::json!({
+        "pid": std::process::id(),
+        "listeners": listeners,
+        "admin": addresses.admin,
+        "probes": addresses.probes,
+    });
+    let temporary = path.with_extension(format!("tmp{}", std::process::id()));
+    std::fs::write(&temporary, content.to_string())?;
+    std::fs::rename(&temporary, path)
+}

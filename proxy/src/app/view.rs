@@ -1,0 +1,195 @@
+//! What admin and probes show of the process.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Addresses, Order, apply::Resolving};
+use crate::{
+    admin::{Reload, View},
+    cluster::{Cluster, endpoint::Endpoint},
+    shared::Process,
+    sys::process::Usage,
+    telemetry::{
+        cells::Counter,
+        log::LogControl,
+        registry::{Metrics, SystemStats},
+    },
+    timer::now,
+};
+
+/// Shared with the tasks that answer.
+pub(super) struct Shown {
+    process: Arc<Process>,
+    metrics: Arc<Metrics>,
+    log: Option<LogControl>,
+    orders: mpsc::UnboundedSender<Order>,
+    leaving: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    addresses: Addresses,
+    applied: Option<SystemTime>,
+    /// The last refusal, while the configuration it concerns has not been replaced by a good one.
+    rejected: Option<(SystemTime, String)>,
+    resolving: HashMap<Arc<str>, Arc<Resolving>>,
+}
+
+impl Shown {
+    pub(super) fn new(process: Arc<Process>, metrics: Arc<Metrics>, log: Option<LogControl>, orders: mpsc::UnboundedSender<Order>) -> Self {
+        Self { process, metrics, log, orders, leaving: AtomicBool::new(false), state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn applied(&self, addresses: Addresses) {
+        let mut state = self.state();
+        state.addresses = addresses;
+        state.applied = Some(SystemTime::now());
+        state.rejected = None;
+    }
+
+    pub(super) fn rejected(&self, problems: &str) {
+        self.state().rejected = Some((SystemTime::now(), problems.to_owned()));
+    }
+
+    pub(super) fn leaving(&self) {
+        self.leaving.store(true, Relaxed);
+    }
+
+    pub(super) fn resolving(&self) -> HashMap<Arc<str>, Arc<Resolving>> {
+        self.state().resolving.clone()
+    }
+
+    pub(super) fn resolve(&self, resolving: HashMap<Arc<str>, Arc<Resolving>>) {
+        let before = std::mem::replace(&mut self.state().resolving, resolving);
+        drop(before);
+    }
+
+    fn cluster(&self, cluster: &Cluster, resolving: Option<&Arc<Resolving>>) -> Value {
+        let sum = |number: fn(&crate::telemetry::metrics::ClusterCells) -> u64| cluster.cells.total(number);
+        let endpoints: Vec<_> = cluster.endpoints().all().iter().map(|e| endpoint(e)).collect();
+        let mut shown = json!({
+            "name": &*cluster.name,
+            "endpoints": endpoints,
+            "connections": cluster.cells.iter().map(|c| c.connections.value()).sum::<i64>(),
+            "pending": cluster.cells.iter().map(|c| c.pending.value()).sum::<i64>(),
+            "requests": sum(|c| c.responses.iter().map(Counter::value).sum()),
+            "connect_failures": sum(|c| c.connect_failures.value()),
+            "resent": sum(|c| c.resent.value()),
+        });
+        if let (Some(resolving), Some(object)) = (resolving, shown.as_object_mut()) {
+            let state = resolving.task.state();
+            object.insert(
+                "dns".into(),
+                json!({
+                    "successes": state.successes,
+                    "failures": state.failures,
+                    "last_success": state.last_success.map(seconds),
+                    "error": state.error.as_deref(),
+                    "next": state.next.map(seconds),
+                }),
+            );
+        }
+        shown
+    }
+}
+
+fn endpoint(endpoint: &Arc<Endpoint>) -> Value {
+    json!({
+        "address": &*endpoint.name,
+        "usable": endpoint.is_usable(),
+        "active": endpoint.active(),
+        "requests": endpoint.requests(),
+        "failures": endpoint.failures(),
+        "latency_ms": endpoint.latency(now()).map(|l| l.as_secs_f64() * 1e3),
+    })
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+}
+
+impl View for Shown {
+    fn live(&self) -> bool {
+        true
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.leaving.load(Relaxed) {
+            return Err("leaving".into());
+        }
+        self.state().applied.map(|_| ()).ok_or_else(|| "no configuration serves yet".into())
+    }
+
+    fn config(&self) -> Value {
+        let table = self.process.table.load_full();
+        let state = self.state();
+        json!({
+            "version": table.version,
+            "hash": table.source.hash,
+            "applied": state.applied.map(seconds),
+            "age_seconds": state.applied.and_then(|t| t.elapsed().ok()).map(|d| d.as_secs()),
+            "rejected": state.rejected.as_ref().map(|(at, problems)| json!({ "at": seconds(*at), "problems": problems.lines().collect::<Vec<_>>() })),
+            "config": serde_json::from_str::<Value>(&table.source.redacted_json()).unwrap_or(Value::Null),
+        })
+    }
+
+    fn clusters(&self) -> Value {
+        let table = self.process.table.load_full();
+        let resolving = self.resolving();
+        let mut clusters: Vec<_> = table.clusters.values().collect();
+        clusters.sort_by(|a, b| a.name.cmp(&b.name));
+        clusters.into_iter().map(|c| self.cluster(c, resolving.get(&c.name))).collect()
+    }
+
+    fn listeners(&self) -> Value {
+        let table = self.process.table.load_full();
+        let state = self.state();
+        let address = |name: &str| state.addresses.listeners.iter().find(|(n, _)| n == name).map(|(_, at)| at.clone());
+        table
+            .listeners
+            .iter()
+            .map(|l| json!({ "name": &*l.name, "address": address(&l.name), "connections": l.open.load(Relaxed), "limit": l.config.max_connections }))
+            .collect()
+    }
+
+    fn metrics(&self, out: &mut String) {
+        let usage = Usage::read();
+        let system = SystemStats {
+            resident_bytes: usage.resident.unwrap_or(0),
+            cpu_seconds: usage.cpu.map_or(0.0, |cpu| cpu.as_secs_f64()),
+            open_fds: usage.open_files.unwrap_or(0),
+        };
+        self.metrics.encode(system, out);
+    }
+
+    fn set_log_level(&self, level: &str) -> Result<(), String> {
+        self.log.as_ref().ok_or("this process has no log of its own")?.set_level(level)
+    }
+
+    fn drain(&self) {
+        let _ = self.orders.send(Order::Drain);
+    }
+
+    fn reload(&self) -> Reload {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.orders.send(Order::Reload(answer));
+        Box::pin(async move {
+            sent.map_err(|_| "the process is leaving".to_owned())?;
+            answered.await.unwrap_or_else(|_| Err("the process is leaving".to_owned()))
+        })
+    }
+}
