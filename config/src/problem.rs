@@ -103,7 +103,7 @@ pub(crate) struct Found {
     pub(crate) path: Vec<Segment>,
     /// None: look for `path` in the document.
     at: Option<u32>,
-    found: String,
+    what: String,
     expected: Cow<'static, str>,
     nearest: Option<String>,
 }
@@ -113,7 +113,7 @@ impl Found {
         Self {
             path,
             at,
-            found: found.into(),
+            what: found.into(),
             expected: Cow::Borrowed(""),
             nearest: None,
         }
@@ -134,6 +134,8 @@ impl Found {
 #[derive(Debug, Default)]
 pub(crate) struct Collected {
     list: Vec<Found>,
+    /// Further paths whose values stand in for what could not be read.
+    unread: Vec<Vec<Segment>>,
     left_out: usize,
 }
 
@@ -155,8 +157,27 @@ impl Collected {
         self.list.len() + self.left_out
     }
 
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &[Segment]> {
-        self.list.iter().map(|problem| problem.path.as_slice())
+    pub(crate) fn add_unread(&mut self, path: Vec<Segment>) {
+        if self.unread.len() < MAX_PROBLEMS {
+            self.unread.push(path);
+        }
+    }
+
+    /// Adds the bounds to what the last problem expected, if it is one of `object`'s field.
+    pub(crate) fn amend(&mut self, object: &[Segment], field: &Segment, bounds: &str) {
+        let Some(last) = self.list.last_mut() else {
+            return;
+        };
+        if self.left_out == 0 && last.path.split_last() == Some((field, object)) {
+            let expected = last.expected.split(" up to ").next().unwrap_or_default();
+            let comma = if expected.contains(',') { "," } else { "" };
+            last.expected = format!("{expected}{comma} from {bounds}").into();
+        }
+    }
+
+    /// Paths of what could not be read.
+    pub(crate) fn unread(&self) -> impl Iterator<Item = &Vec<Segment>> {
+        self.list.iter().map(|p| &p.path).chain(&self.unread)
     }
 
     /// Looks up the places. Without a document there are none.
@@ -180,7 +201,7 @@ impl Collected {
             line,
             column,
             path: display(&problem.path),
-            found: problem.found,
+            found: problem.what,
             expected: problem.expected.into_owned(),
             nearest: problem.nearest,
         };

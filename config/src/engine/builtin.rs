@@ -105,7 +105,7 @@ impl<T: Model> Model for Vec<T> {
 
 impl Model for bool {
     fn read(node: Node<'_>, cx: &mut Reader<'_>) -> Self {
-        match cx.plain(node, Kind::Bool) {
+        match node.plain(Kind::Bool) {
             Some("true" | "True" | "TRUE") => true,
             Some("false" | "False" | "FALSE") => false,
             _ => {
@@ -136,7 +136,7 @@ macro_rules! whole_number {
     ($($type:ident)*) => {$(
         impl Model for $type {
             fn read(node: Node<'_>, cx: &mut Reader<'_>) -> Self {
-                let number = cx.plain(node, Kind::Number).and_then(whole);
+                let number = node.plain(Kind::Number).and_then(whole);
                 let number = number.and_then(|number| $type::try_from(number).ok());
                 number.unwrap_or_else(|| {
                     cx.unexpected(node, &format!("a whole number up to {}", $type::MAX));
@@ -238,7 +238,8 @@ impl Grammar for Duration {
         let mut text = String::new();
         for (unit, length) in UNITS {
             if left >= length {
-                text += &format!("{}{unit}", left / length);
+                text.push_str(&(left / length).to_string());
+                text.push_str(unit);
                 left %= length;
             }
         }

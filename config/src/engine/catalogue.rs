@@ -58,12 +58,12 @@ pub(crate) struct Field {
     pub(crate) name: &'static str,
     pub(crate) doc: &'static str,
     pub(crate) value: TypeRef,
-    pub(crate) default: Default,
+    pub(crate) default: FieldDefault,
     pub(crate) range: Option<(Value, Value)>,
 }
 
 /// What holds where a field is not given.
-pub(crate) enum Default {
+pub(crate) enum FieldDefault {
     Required,
     Absent,
     Value(Value),
@@ -123,9 +123,9 @@ impl Catalogue {
             doc,
             value: T::describe(self),
             default: match default.map(|default| default()) {
-                None => Default::Required,
-                Some(value) if value.is_absent() => Default::Absent,
-                Some(value) => Default::Value(writer::to_json(&value)),
+                None => FieldDefault::Required,
+                Some(value) if value.is_absent() => FieldDefault::Absent,
+                Some(value) => FieldDefault::Value(writer::to_json(&value)),
             },
             range,
         }

@@ -82,7 +82,7 @@ impl Generate for Duration {
 
 impl GenerateIn<Duration> for Duration {
     fn generate_in(random: &mut Random, range: &RangeInclusive<Self>) -> Self {
-        let span = (*range.end() - *range.start()).as_micros() as u64;
+        let span = (range.end().as_micros() - range.start().as_micros()) as u64;
         *range.start() + Self::from_micros(random.below(span + 1))
     }
 }

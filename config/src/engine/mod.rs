@@ -33,9 +33,11 @@ mod writer;
 pub(crate) mod generate;
 
 pub(crate) use builtin::{Grammar, Refused, whole};
-pub(crate) use catalogue::{Catalogue, Definition, Scalar, Shape, TypeRef, Variant};
+pub(crate) use catalogue::{
+    Catalogue, Definition, Field, FieldDefault, Scalar, Shape, TypeRef, Variant,
+};
 pub(crate) use reader::{Chosen, Reader};
-pub(crate) use writer::{Writing, Written};
+pub(crate) use writer::{Writing, Written, show};
 
 use serde::{Serialize, Serializer};
 
@@ -212,6 +214,7 @@ macro_rules! model {
         }
         #[cfg(test)]
         impl $crate::engine::generate::Generate for $name {
+            #[allow(unused_variables, reason = "a struct may be without fields")]
             fn generate(random: &mut $crate::engine::generate::Random) -> Self {
                 Self { $($f: $crate::engine::model!(@generate random [$t] [$($d)?] [$($r)?]),)* }
             }

@@ -41,6 +41,10 @@ impl<'d> Reader<'d> {
 
     /// Adds a problem with the value at `node`, which is the one being read.
     pub(crate) fn problem(&mut self, node: Node<'_>, found: impl Into<String>, expected: &str) {
+        // One problem for one value.
+        if node.entry().kind == Kind::Broken {
+            return;
+        }
         let problem = Found::new(self.path.clone(), Some(node.at()), found);
         self.problems.add(problem.expected(expected.to_owned()));
     }
@@ -59,14 +63,6 @@ impl<'d> Reader<'d> {
             problem = problem.nearest(nearest(word, known.iter().copied()));
         }
         self.problems.add(problem);
-    }
-
-    /// The text of a scalar of this kind. One that came from the environment counts as if it had
-    /// been written without quotes.
-    pub(crate) fn plain<'n>(&self, node: Node<'n>, kind: Kind) -> Option<&'n str> {
-        let (text, actual) = node.scalar()?;
-        let from_environment = actual == Kind::Text && node.entry().substituted;
-        (actual == kind || from_environment).then_some(text)
     }
 
     /// Does something with the path one field longer.
@@ -207,14 +203,23 @@ impl<'d> Reader<'d> {
         T: Model + PartialOrd,
         F: Model + Bounded<T>,
     {
-        if self.problems.count() == self.before && !value.lies_within(range) {
+        let is_unread = self.problems.count() != self.before;
+        if !is_unread && value.lies_within(range) {
+            return value;
+        }
+        let (low, high) = (range.start(), range.end());
+        let (low, high) = (writer::display(low), writer::display(high));
+        let bounds = if low == high {
+            low
+        } else {
+            format!("{low} to {high}")
+        };
+        let segment = Segment::Field(name.into());
+        if is_unread {
+            self.problems.amend(&self.path, &segment, &bounds);
+        } else {
             let node = object.field(name).unwrap_or(object);
-            let expected = format!(
-                "{} to {}",
-                writer::display(range.start()),
-                writer::display(range.end())
-            );
-            self.at_field(name, |cx| cx.unexpected(node, &expected));
+            self.at(segment, |cx| cx.unexpected(node, &bounds));
         }
         value
     }
@@ -255,6 +260,20 @@ impl<'d> Reader<'d> {
 
     /// Reads which of several variants an object holds.
     pub(crate) fn choice<'n>(
+        &mut self,
+        node: Node<'n>,
+        object: &str,
+        words: &'static [(&'static str, bool)],
+    ) -> Option<(&'static str, Chosen<'n>)> {
+        let chosen = self.choose(node, object, words);
+        if chosen.is_none() {
+            // What stands in for it is not to be judged.
+            self.problems.add_unread(self.path.clone());
+        }
+        chosen
+    }
+
+    fn choose<'n>(
         &mut self,
         node: Node<'n>,
         object: &str,
@@ -338,7 +357,7 @@ pub(crate) fn found(node: Node<'_>) -> String {
     match (node.scalar(), &node.entry().value) {
         (Some((_, Kind::Null)), _) => "found nothing (null)".to_owned(),
         (Some((text, Kind::Bool | Kind::Number)), _) => format!("found {text}"),
-        (Some((text, Kind::Text)), _) => format!("found {}", quoted(text)),
+        (Some((text, Kind::Text | Kind::Broken)), _) => format!("found {}", quoted(text)),
         (_, Value::List { .. }) => "found a list".to_owned(),
         _ => "found an object".to_owned(),
     }

@@ -18,7 +18,7 @@ crate::engine::model! {
         /// Share of its weight a new endpoint begins with, growing over this time. `0s`: full weight at once.
         slow_start: Duration = Duration::ZERO;
         /// How long connecting to one endpoint may take, over all its addresses.
-        connect_timeout: Duration = Duration::from_secs(1), in Duration::from_millis(1)..=Duration::from_secs(600);
+        connect_timeout: Duration = Duration::from_secs(1), in Duration::from_millis(1)..=Duration::from_mins(10);
         /// Connections kept and allowed.
         pool: Pool = Pool::default();
         /// Largest head of a response; else 502.
@@ -96,9 +96,9 @@ crate::engine::model! {
     pub struct PeakEwma {
         /// Time after which an observation weighs 1/e.
         /// Why: Linkerd's value.
-        decay: Duration = Duration::from_secs(10), in Duration::from_millis(10)..=Duration::from_secs(3600);
+        decay: Duration = Duration::from_secs(10), in Duration::from_millis(10)..=Duration::from_hours(1);
         /// Latency assumed of an endpoint that has not answered yet.
-        initial_latency: Duration = Duration::from_millis(30), in Duration::from_micros(1)..=Duration::from_secs(60);
+        initial_latency: Duration = Duration::from_millis(30), in Duration::from_micros(1)..=Duration::from_mins(1);
     }
 
     /// Ring hash.
@@ -138,9 +138,9 @@ crate::engine::model! {
         /// Requests per endpoint that wait for a connection, over all workers; further ones get 503.
         max_pending: u32 = 1_024, in 0..=1_000_000;
         /// How long a request may wait for a connection; else 503.
-        pending_timeout: Duration = Duration::from_secs(3), in Duration::from_millis(1)..=Duration::from_secs(600);
+        pending_timeout: Duration = Duration::from_secs(3), in Duration::from_millis(1)..=Duration::from_mins(10);
         /// Idle connections are closed after this long, or earlier where the peer is seen to close earlier.
-        idle_timeout: Duration = Duration::from_secs(60), in Duration::from_millis(10)..=Duration::from_secs(86_400);
+        idle_timeout: Duration = Duration::from_mins(1), in Duration::from_millis(10)..=Duration::from_hours(24);
         /// Connections are not reused beyond this age. `0s`: no limit.
         max_lifetime: Duration = Duration::ZERO;
         /// Requests on one connection. `0`: no limit.

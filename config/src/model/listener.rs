@@ -26,9 +26,9 @@ crate::engine::model! {
         /// Whether connections begin with a PROXY protocol header (v1 or v2).
         proxy_protocol: AcceptProxyProtocol = AcceptProxyProtocol::Off;
         /// How long `auto` waits for the first bytes before a connection counts as opaque (or, without `cluster`, is closed).
-        detect_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(1)..=Duration::from_secs(600);
+        detect_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(1)..=Duration::from_mins(10);
         /// Opaque connections: closed after this long without a byte in either direction. `0s`: never.
-        idle_timeout: Duration = Duration::from_secs(3600);
+        idle_timeout: Duration = Duration::from_hours(1);
         /// Any connection: asked to leave (HTTP) or closed (TCP) at this age. `0s`: never.
         max_lifetime: Duration = Duration::ZERO;
         /// Socket options of accepted connections.
@@ -68,24 +68,24 @@ crate::engine::model! {
     /// Socket options.
     pub struct TcpOptions {
         /// Idle time before the first keepalive probe. `0s`: no probes.
-        keepalive_time: Duration = Duration::from_secs(180);
+        keepalive_time: Duration = Duration::from_mins(3);
         /// Time between probes.
         keepalive_interval: Duration = Duration::from_secs(30);
         /// Unanswered probes that end a connection.
         keepalive_probes: u32 = 3, in 1..=100;
-        /// Longest time sent data may stay unacknowledged (TCP_USER_TIMEOUT). `0s`: the kernel's default.
-        user_timeout: Duration = Duration::from_secs(60);
+        /// Longest time sent data may stay unacknowledged (`TCP_USER_TIMEOUT`). `0s`: the kernel's default.
+        user_timeout: Duration = Duration::from_mins(1);
     }
 
     /// Limits and manners of HTTP on a listener.
     pub struct HttpOptions {
         /// From the first byte of a request until its head is complete; else 408.
         /// Why: slow heads hold connections (slowloris); Envoy and Linkerd leave this open.
-        header_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(10)..=Duration::from_secs(3600);
+        header_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(10)..=Duration::from_hours(1);
         /// How long a kept connection may wait for its next request, and a new one for its first.
-        idle_timeout: Duration = Duration::from_secs(60), in Duration::from_millis(10)..=Duration::from_secs(86_400);
+        idle_timeout: Duration = Duration::from_mins(1), in Duration::from_millis(10)..=Duration::from_hours(24);
         /// Longest pause within a request body (else 408) or in taking a response (else the connection is cut).
-        stream_idle_timeout: Duration = Duration::from_secs(300);
+        stream_idle_timeout: Duration = Duration::from_mins(5);
         /// Size of a head: request line or status line and all fields; else 431.
         max_header_size: ByteSize = ByteSize(65_536), in ByteSize(1_024)..=ByteSize(1 << 20);
         /// Fields in a head or a trailer section; else 431.

@@ -42,19 +42,19 @@ crate::engine::model! {
         /// How long listeners go on accepting, answering with `Connection: close`, after readiness
         /// turned false.
         /// Why: load balancers need a moment to see that readiness is gone.
-        grace: Duration = Duration::from_secs(2), in Duration::ZERO..=Duration::from_secs(600);
+        grace: Duration = Duration::from_secs(2), in Duration::ZERO..=Duration::from_mins(10);
         /// How long open requests and connections may go on after that, before they are cut.
-        deadline: Duration = Duration::from_secs(25), in Duration::ZERO..=Duration::from_secs(3600);
+        deadline: Duration = Duration::from_secs(25), in Duration::ZERO..=Duration::from_hours(1);
     }
 
     /// Name resolution for clusters with `dns`.
     pub struct Dns {
         /// Shortest time an answer is kept, whatever its TTL.
-        min_ttl: Duration = Duration::from_secs(1), in Duration::from_millis(100)..=Duration::from_secs(3600);
+        min_ttl: Duration = Duration::from_secs(1), in Duration::from_millis(100)..=Duration::from_hours(1);
         /// Longest time an answer is kept, whatever its TTL.
-        max_ttl: Duration = Duration::from_secs(300), in Duration::from_secs(1)..=Duration::from_secs(86_400);
+        max_ttl: Duration = Duration::from_mins(5), in Duration::from_secs(1)..=Duration::from_hours(24);
         /// How long one resolution may take.
-        timeout: Duration = Duration::from_secs(5), in Duration::from_millis(100)..=Duration::from_secs(60);
+        timeout: Duration = Duration::from_secs(5), in Duration::from_millis(100)..=Duration::from_mins(1);
         /// Endpoints one name may yield; further answers are left out.
         max_endpoints: u32 = 256, in 1..=10_000;
         /// Name servers to ask (`ip:port`) instead of those in `/etc/resolv.conf`.

@@ -1,4 +1,4 @@
-//! Routes: hosts, rules, matches, filters and backends, with the semantics of Gateway API's HTTPRoute.
+//! Routes: hosts, rules, matches, filters and backends, with the semantics of Gateway API's `HTTPRoute`.
 
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
 //! Tests of the crate as a whole.
 
+mod bad;
+mod load;
 mod properties;

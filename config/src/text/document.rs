@@ -49,6 +49,8 @@ pub(crate) enum Kind {
     Bool,
     Number,
     Text,
+    /// Already known to be wrong.
+    Broken,
 }
 
 impl<'t> Document<'t> {
@@ -198,6 +200,14 @@ impl<'d> Node<'d> {
             Value::Scalar(text) => Some((text, entry.kind)),
             _ => None,
         }
+    }
+
+    /// The text of a scalar of this kind. One that came from the environment counts as if it had
+    /// been written without quotes.
+    pub(crate) fn plain(self, kind: Kind) -> Option<&'d str> {
+        let (text, actual) = self.scalar()?;
+        let from_environment = actual == Kind::Text && self.entry().substituted;
+        (actual == kind || from_environment).then_some(text)
     }
 
     /// The items of a list; none of what is no list.

@@ -62,6 +62,7 @@ pub(crate) fn substitute(
                 *text = Cow::Owned(value);
             }
             Err(problem) => {
+                entry.kind = Kind::Broken;
                 if broken.insert(place) {
                     problems.add(Found::new(path, Some(entry.at), problem));
                 }

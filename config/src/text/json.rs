@@ -1,4 +1,4 @@
-//! JSON (RFC 8259), strictly, with places. Its own parser because serde_json knows no places once
+//! JSON (RFC 8259), strictly, with places. Its own parser because `serde_json` knows no places once
 //! a value is built, and because YAML is no true superset (tabs, surrogate pairs).
 
 use std::borrow::Cow;
@@ -300,7 +300,7 @@ mod tests {
     use super::*;
     use crate::text::Node;
 
-    /// What serde_json makes of the same text is the oracle.
+    /// What `serde_json` makes of the same text is the oracle.
     fn as_value(node: Node<'_>) -> serde_json::Value {
         match node.scalar() {
             Some((text, Kind::Text)) => serde_json::Value::String(text.to_owned()),

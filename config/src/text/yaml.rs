@@ -26,7 +26,8 @@ pub(super) fn parse(text: &str) -> Result<Document<'_>, Unreadable> {
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| {
-            let message = format!("not YAML: {}", error.info());
+            let hint = hint(text, error.marker().line());
+            let message = format!("not YAML: {}{hint}", error.info());
             Unreadable::new(at(error.marker()), message)
         })?;
         builder.event(event, at(&span.start))?;
@@ -36,6 +37,16 @@ pub(super) fn parse(text: &str) -> Result<Document<'_>, Unreadable> {
         builder.document.push(0, Kind::Null, nothing);
     }
     Ok(builder.document)
+}
+
+/// What is often meant where YAML sees brackets.
+fn hint(text: &str, line: usize) -> &'static str {
+    let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    if line.contains("[:") || line.contains("${") {
+        "; put values with brackets or braces in quotes"
+    } else {
+        ""
+    }
 }
 
 /// Control characters that YAML 1.2 (5.1) keeps out of a text.
@@ -344,7 +355,7 @@ mod tests {
         for level in 1..12 {
             let last = level - 1;
             let aliases = vec![format!("*a{last}"); 9].join(", ");
-            bomb += &format!("a{level}: &a{level} [{aliases}]\n");
+            bomb = format!("{bomb}a{level}: &a{level} [{aliases}]\n");
         }
         assert_eq!(
             error(&bomb),

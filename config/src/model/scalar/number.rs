@@ -20,15 +20,13 @@ impl Model for Workers {
         if let Some(("auto", Kind::Text)) = node.scalar() {
             return Self::Auto;
         }
-        let count = cx.plain(node, Kind::Number).and_then(whole);
+        let count = node.plain(Kind::Number).and_then(whole);
         let count = count.filter(|count| (1..=1_024).contains(count));
-        match count.and_then(|count| u16::try_from(count).ok()) {
-            Some(count) => Self::Count(count),
-            None => {
-                cx.unexpected(node, WORKERS.expected);
-                Self::Auto
-            }
+        if let Some(count) = count.and_then(|count| u16::try_from(count).ok()) {
+            return Self::Count(count);
         }
+        cx.unexpected(node, WORKERS.expected);
+        Self::Auto
     }
 
     fn stand_in() -> Self {
