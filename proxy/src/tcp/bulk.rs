@@ -1,8 +1,8 @@
 //! The memory through which one worker copies opaque bytes: one large window for all of its
 //! connections, and what slow receivers have not taken yet.
 //!
-//! Reading much at once is what makes copying cheap (0.25 CPU seconds per GiB through 1 to 2 MiB,
-//! 0.6 through 64 KiB), and one window for all is what makes it affordable. A connection owns
+//! Reading much at once is what makes copying cheap (0.2 CPU seconds per GiB through 2 MiB, 0.5
+//! through 64 KiB), and one window for all is what makes it affordable. A connection owns
 //! memory only while its receiver is behind.
 
 use std::{

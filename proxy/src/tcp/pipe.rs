@@ -12,11 +12,12 @@ use tokio::io::AsyncWrite;
 use super::bulk::{Bulk, Held, SMALL_WINDOW};
 use crate::net::stream::Stream;
 
-/// The most read at once. Twice as much saves another twentieth of the CPU time, and makes every
-/// other connection of the worker wait for twice as long.
-const LARGE_WINDOW: usize = 1 << 20;
+/// The most read at once. Measured over loopback, in CPU seconds per GiB: 0.21 with 2 MiB, 0.24
+/// with 1 MiB, 0.52 with 64 KiB. More makes the worker's other connections wait longer than the
+/// 0.4 ms that this takes.
+const LARGE_WINDOW: usize = 2 << 20;
 
-/// Bytes moved in one direction before others get a turn.
+/// When a direction has moved this much, others get a turn before it reads again.
 const TURN: usize = LARGE_WINDOW;
 
 /// One direction.
