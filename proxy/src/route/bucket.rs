@@ -3,11 +3,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use foldhash::fast::FixedState;
+
 use super::{
     Rule,
     matcher::{Condition, HOST, Match, Test},
     query,
-    strings::Strings,
+    strings::{Strings, lower_case},
 };
 use crate::message::RequestView;
 
@@ -136,7 +138,8 @@ impl<'a> Key<'a> {
 impl Indexed {
     fn new(entries: Vec<Entry>) -> Self {
         // Of an entry's conditions the one that fewest others share tells most.
-        let mut shared: HashMap<Key<'_>, usize> = HashMap::new();
+        let mut shared: HashMap<Key<'_>, usize, FixedState> = HashMap::default();
+        shared.reserve(entries.len());
         for key in entries.iter().flat_map(keys) {
             *shared.entry(key).or_default() += 1;
         }
@@ -194,10 +197,8 @@ impl Indexed {
                 continue;
             }
             let mut buffer = [0; LONGEST_NAME];
-            let Some(name) = lower_case(field.name.of(bytes), &mut buffer) else {
-                continue;
-            };
-            let Some(name) = self.fields.get(name) else {
+            let name = lower_case(field.name.of(bytes), &mut buffer);
+            let Some(name) = name.and_then(|name| self.fields.get(name)) else {
                 continue;
             };
             let repeated = seen & (1 << name.number) != 0;
@@ -279,12 +280,4 @@ impl Search<'_> {
             }
         }
     }
-}
-
-/// A text in lower case; `None` where the buffer is too short for it.
-pub(super) fn lower_case<'a>(text: &[u8], buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-    let lower = buffer.get_mut(..text.len())?;
-    lower.copy_from_slice(text);
-    lower.make_ascii_lowercase();
-    Some(lower)
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{
     Host, Route, Rule,
-    bucket::{Entry, lower_case},
+    bucket::Entry,
     host_index::HostIndex,
-    strings::Strings,
+    strings::{Strings, lower_case},
 };
 use crate::message::RequestView;
 
