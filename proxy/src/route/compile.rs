@@ -3,10 +3,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use outrigger_config::model;
+use regex::bytes::Regex;
 
 use super::{
     Backends, Host, Route, Rule, Session,
-    matcher::{Condition, Conditions, Match, PathMatch, Test, regex},
+    matcher::{Condition, Conditions, Match, PathMatch, Test},
 };
 use crate::{
     cluster::Cluster,
@@ -55,9 +56,10 @@ pub(crate) fn compile(
     cells: Cells<RouteCells>,
 ) -> Result<Arc<Route>, CompileError> {
     let name: Arc<str> = config.name.as_str().into();
-    let rules = list("rules", &config.rules, |index, settings| {
+    let of = Arc::clone(&name);
+    let rules = list("rules", &config.rules, move |index, settings| {
         let rule = Rule {
-            route: Arc::clone(&name),
+            route: Arc::clone(&of),
             index,
             matches: matches(&settings.matches)?,
             filters: filters(&settings.filters)?,
@@ -174,9 +176,7 @@ fn test(
 ) -> Result<Test, CompileError> {
     match (exact, pattern, present) {
         (Some(value), None, None) => Ok(Test::Exact(bytes(value.as_str()))),
-        (None, Some(pattern), None) => regex(pattern.as_str())
-            .map(Test::Regex)
-            .map_err(|reason| fault("regex", reason)),
+        (None, Some(pattern), None) => Ok(Test::Regex(regex("regex", pattern)?)),
         (None, None, Some(true)) => Ok(Test::Present),
         (None, None, Some(false)) => Ok(Test::Absent),
         _ => Err(fault(
@@ -184,6 +184,12 @@ fn test(
             "exactly one of exact, regex and present is needed",
         )),
     }
+}
+
+fn regex(path: &str, pattern: &model::Pattern) -> Result<Regex, CompileError> {
+    pattern
+        .compile()
+        .map_err(|error| fault(path, error.to_string()))
 }
 
 /// Paths are normalised as those of requests are, so that the two can meet. The slash at the end
@@ -203,10 +209,7 @@ fn path_match(settings: Option<&model::PathMatch>) -> Result<PathMatch, CompileE
             let text = normal(text)?;
             PathMatch::Prefix(bytes(text.strip_suffix('/').unwrap_or(&text)))
         }
-        Some(model::PathMatch::Regex(pattern)) => {
-            let regex = regex(pattern.as_str()).map_err(|reason| fault("path.regex", reason))?;
-            PathMatch::Regex(regex)
-        }
+        Some(model::PathMatch::Regex(pattern)) => PathMatch::Regex(regex("path.regex", pattern)?),
     })
 }
 

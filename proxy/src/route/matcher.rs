@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, iter, sync::Arc};
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
 use super::query;
 use crate::message::RequestView;
@@ -21,6 +21,7 @@ pub(super) enum PathMatch {
     Exact(Arc<[u8]>),
     /// Whole segments, without a slash at the end: `/` is empty.
     Prefix(Arc<[u8]>),
+    /// For the whole path.
     Regex(Regex),
 }
 
@@ -41,6 +42,7 @@ pub(super) struct Condition {
 /// What is asked of the values of one name.
 pub(super) enum Test {
     Exact(Arc<[u8]>),
+    /// For the whole value.
     Regex(Regex),
     Present,
     Absent,
@@ -130,34 +132,18 @@ impl Test {
     }
 }
 
-/// Greatest size of a compiled expression. Patterns are at most 1 KiB long, but counted
-/// repetitions multiply.
-const REGEX_SIZE: usize = 1 << 20;
-/// Memory of an expression's automaton built while matching, per thread that matches; beyond it
-/// matching goes on, only slower. The crate's own default would be 2 MiB.
-const REGEX_CACHE: usize = 128 << 10;
-
-/// An expression for a whole value, on bytes, so that no value is beyond its reach; classes such
-/// as `\w` and `\d` are ASCII.
-pub(super) fn regex(pattern: &str) -> Result<Regex, String> {
-    let build = |text: &str| {
-        RegexBuilder::new(text)
-            .unicode(false)
-            .size_limit(REGEX_SIZE)
-            .dfa_size_limit(REGEX_CACHE)
-            .build()
-            .map_err(|error| error.to_string())
-    };
-    // By itself first: `a)|(b` makes sense only inside of the parentheses that anchor it.
-    build(pattern)?;
-    build(&format!(r"\A(?:{pattern})\z"))
-}
-
 #[cfg(test)]
 mod tests {
+    use outrigger_config::model::Pattern;
+
     use super::*;
     use crate::message::testing::TestRequest;
 
+    fn regex(pattern: &str) -> Regex {
+        Pattern::from(pattern).compile().unwrap()
+    }
+
+    /// Matching relies on expressions being anchored, and on none failing on odd bytes.
     #[test]
     fn expressions_match_whole_values() {
         for (pattern, value, expected) in [
@@ -173,17 +159,10 @@ mod tests {
             ("", "", true),
             ("", "a", false),
         ] {
-            let regex = regex(pattern).unwrap();
+            let regex = regex(pattern);
             assert_eq!(regex.is_match(value.as_bytes()), expected, "{pattern}");
         }
-        assert!(regex(".").unwrap().is_match(b"\xff"));
-    }
-
-    #[test]
-    fn hostile_expressions_are_refused() {
-        for pattern in ["(", "a)|(?:b", "(?:a{1000}){1000}", r"\p{Greek}", "(?x)a #"] {
-            assert!(regex(pattern).is_err(), "{pattern}");
-        }
+        assert!(regex(".").is_match(b"\xff"));
     }
 
     fn check(test: Test, name: &str, headers: &[(&str, &str)], expected: bool) {
@@ -204,8 +183,8 @@ mod tests {
         check(exact("2"), "x-a", &two, false);
         check(exact("1, 3"), "x-a", &two, false);
         check(exact("1"), "x-a", &[("x-a", "1, 3")], false);
-        check(Test::Regex(regex("[3-9]").unwrap()), "x-a", &two, true);
-        check(Test::Regex(regex("2").unwrap()), "x-a", &two, false);
+        check(Test::Regex(regex("[3-9]")), "x-a", &two, true);
+        check(Test::Regex(regex("2")), "x-a", &two, false);
         check(Test::Present, "x-a", &two, true);
         check(Test::Present, "x-c", &two, false);
         check(Test::Present, "x-a", &[("x-a", "")], true);

@@ -42,8 +42,8 @@ use std::{sync::Arc, time::Duration};
 use self::matcher::Match;
 pub(crate) use self::{
     backends::{Backend, Backends},
-    compile::{CompileError, compile},
-    table::{Found, RouteTable},
+    compile::compile,
+    table::RouteTable,
 };
 use crate::{
     filter::Filters,
