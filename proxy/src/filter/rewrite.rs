@@ -49,12 +49,12 @@ mod tests {
         })
     }
 
-    fn full(path: &str) -> Option<model::PathRewrite> {
-        Some(model::PathRewrite::ReplaceFull(path.into()))
+    fn full(path: &str) -> model::PathRewrite {
+        model::PathRewrite::ReplaceFull(path.into())
     }
 
-    fn prefix(path: &str) -> Option<model::PathRewrite> {
-        Some(model::PathRewrite::ReplacePrefix(path.into()))
+    fn prefix(path: &str) -> model::PathRewrite {
+        model::PathRewrite::ReplacePrefix(path.into())
     }
 
     fn check(filters: &[model::Filter], target: &str, matched: usize, host: &str, path: &str) {
@@ -74,16 +74,28 @@ mod tests {
             "b.example:81",
             "",
         );
-        check(&[rewrite(None, full("/x"))], "/a/b?q", 2, "", "/x");
-        check(&[rewrite(None, prefix("/x"))], "/a/b?q", 2, "", "/x/b");
-        check(&[rewrite(None, prefix("/"))], "/%61/./b", 2, "", "/b");
+        check(&[rewrite(None, Some(full("/x")))], "/a/b?q", 2, "", "/x");
+        check(
+            &[rewrite(None, Some(prefix("/x")))],
+            "/a/b?q",
+            2,
+            "",
+            "/x/b",
+        );
+        check(&[rewrite(None, Some(prefix("/")))], "/%61/./b", 2, "", "/b");
     }
 
     #[test]
     fn later_rewrites_see_earlier_ones() {
-        let twice = [rewrite(None, prefix("/long/x")), rewrite(None, prefix("/"))];
+        let twice = [
+            rewrite(None, Some(prefix("/long/x"))),
+            rewrite(None, Some(prefix("/"))),
+        ];
         check(&twice, "/a/b", 2, "", "/b");
-        let after_full = [rewrite(None, full("/x/y")), rewrite(None, prefix("/z"))];
+        let after_full = [
+            rewrite(None, Some(full("/x/y"))),
+            rewrite(None, Some(prefix("/z"))),
+        ];
         check(&after_full, "/a/b", 2, "", "/x/y");
         let hosts = [rewrite(Some("b"), None), rewrite(Some("c"), None)];
         check(&hosts, "/a", 0, "c", "");

@@ -80,6 +80,10 @@ pub(crate) fn is_ambiguous(path: &[u8]) -> bool {
 
 /// Nothing here can need a change: no escape, nothing that may begin a dot segment. Written as a
 /// fold without early exit so that it compiles to vector instructions.
+#[allow(
+    clippy::needless_bitwise_bool,
+    reason = "branches would keep the loop from becoming vector instructions"
+)]
 fn is_plain(path: &[u8], merge_slashes: bool) -> bool {
     let next = path.get(1..).unwrap_or_default();
     let found = path.iter().zip(next).fold(false, |found, (&a, &b)| {
@@ -123,16 +127,10 @@ fn decode_unreserved(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((&byte, tail)) = rest.split_first() {
-        match escape(tail).filter(|escaped| byte == b'%' && is_unreserved(*escaped)) {
-            Some(escaped) => {
-                out.push(escaped);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => {
-                out.push(byte);
-                rest = tail;
-            }
-        }
+        let escaped = escape(tail).filter(|escaped| byte == b'%' && is_unreserved(*escaped));
+        out.push(escaped.unwrap_or(byte));
+        let used = if escaped.is_some() { 2 } else { 0 };
+        rest = tail.get(used..).unwrap_or_default();
     }
     out
 }
@@ -303,7 +301,7 @@ mod tests {
             match u8::from_str_radix(&digits, 16) {
                 Ok(0) if good => return Err(PathError::Nul),
                 Ok(byte) if good && is_unreserved(byte) => decoded.push(byte.into()),
-                Ok(_) if good => decoded += &format!("%{digits}"),
+                Ok(_) if good => decoded.extend(["%", &digits]),
                 _ => return Err(PathError::BadEscape),
             }
         }
@@ -333,10 +331,9 @@ mod tests {
             let actual = normalise(path.as_bytes(), merge)
                 .map(|changed| changed.map_or_else(|| path.clone(), String::from));
             let expected = oracle(&path, merge);
-            match (&actual, &expected) {
-                // Which of several faults is named does not matter.
-                (Err(_), Err(_)) => {}
-                _ => prop_assert_eq!(&actual, &expected),
+            // Which of several faults is named does not matter.
+            if actual.is_ok() || expected.is_ok() {
+                prop_assert_eq!(&actual, &expected);
             }
             if let Ok(normal) = actual {
                 prop_assert_eq!(normalise(normal.as_bytes(), merge), Ok(None));

@@ -44,16 +44,10 @@ impl Iterator for Decoder<'_> {
 
     fn next(&mut self) -> Option<u8> {
         let (&byte, rest) = self.0.split_first()?;
-        match escape(rest).filter(|_| byte == b'%') {
-            Some(escaped) => {
-                self.0 = rest.get(2..).unwrap_or_default();
-                Some(escaped)
-            }
-            None => {
-                self.0 = rest;
-                Some(byte)
-            }
-        }
+        let escaped = escape(rest).filter(|_| byte == b'%');
+        let used = if escaped.is_some() { 2 } else { 0 };
+        self.0 = rest.get(used..).unwrap_or_default();
+        escaped.or(Some(byte))
     }
 }
 
