@@ -1,7 +1,10 @@
 //! The Outrigger data plane.
 
 mod admin;
+mod app;
 mod cluster;
+mod commands;
+mod control;
 mod drain;
 mod error;
 mod filter;
@@ -23,3 +26,8 @@ mod telemetry;
 mod timer;
 mod upstream;
 mod worker;
+
+/// Carries out the command line of the `outrigger` binary.
+pub fn main() -> std::process::ExitCode {
+    commands::main()
+}

@@ -1,3 +1,5 @@
-//! The `outrigger` binary.
+//! The `outrigger` binary. Everything is in the library, so that tests and benchmarks reach it.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    outrigger_proxy::main()
+}

@@ -226,6 +226,7 @@ async fn keep_house(worker: Rc<Worker>) {
         if now() - swept >= SWEEP.as_nanos() as u64 {
             swept = now();
             worker.pools.sweep(swept);
+            worker.bulk.sweep();
         }
     }
 }

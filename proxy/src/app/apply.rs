@@ -14,6 +14,7 @@ use crate::{
     cluster::Cluster,
     control::dns::{self, DnsTask},
     net::{
+        address::Address,
         listen::{Bound, ListenOptions, Sharing},
         options::SocketOptions,
     },
@@ -34,7 +35,7 @@ pub(super) struct Listening {
 
 impl Listening {
     pub(super) fn address(&self) -> String {
-        self.address.to_string()
+        Address::from(&self.address).to_string()
     }
 }
 
@@ -88,17 +89,36 @@ impl App {
         let mut problems = Vec::new();
         let sockets = self.bind(&source.config, &mut problems);
         let access_log = self.open_access_log(&source.config, &mut problems);
-        let admin = self.face(self.admin.as_ref(), source.config.admin.clone().map(Face::Admin), &mut problems);
-        let probes = self.face(self.probes.as_ref(), source.config.probes.clone().map(Face::Probes), &mut problems);
+        let admin = self.face(
+            self.admin.as_ref(),
+            source.config.admin.clone().map(Face::Admin),
+            &mut problems,
+        );
+        let probes = self.face(
+            self.probes.as_ref(),
+            source.config.probes.clone().map(Face::Probes),
+            &mut problems,
+        );
         if !problems.is_empty() {
             return Err(problems.join("\n"));
         }
         let dns = self.resolve(&snapshot, &source.config.mesh.dns).await;
-        Ok(Prepared { snapshot, sockets, access_log, admin, probes, dns })
+        Ok(Prepared {
+            snapshot,
+            sockets,
+            access_log,
+            admin,
+            probes,
+            dns,
+        })
     }
 
     /// Binds what is new or changed.
-    fn bind(&self, config: &model::Config, problems: &mut Vec<String>) -> Vec<(Arc<str>, Key, Bound)> {
+    fn bind(
+        &self,
+        config: &model::Config,
+        problems: &mut Vec<String>,
+    ) -> Vec<(Arc<str>, Key, Bound)> {
         let mut sockets = Vec::new();
         for listener in &config.listeners {
             let key = Key::of(listener);
@@ -111,10 +131,19 @@ impl App {
                 backlog: listener.backlog,
                 socket: SocketOptions::from(&listener.tcp),
                 defer_accept: key.client_first.then_some(DEFER_ACCEPT),
-                sharing: if replaces_own { Sharing::WithOwn } else { Sharing::Exclusive },
+                sharing: if replaces_own {
+                    Sharing::WithOwn
+                } else {
+                    Sharing::Exclusive
+                },
                 ..ListenOptions::default()
             };
-            match Bound::bind(listener.name.as_str(), &listener.bind, &options, self.process.workers) {
+            match Bound::bind(
+                listener.name.as_str(),
+                &listener.bind,
+                &options,
+                self.process.workers,
+            ) {
                 Ok(bound) => sockets.push((listener.name.as_str().into(), key, bound)),
                 Err(error) => problems.push(error.to_string()),
             }
@@ -122,12 +151,18 @@ impl App {
         sockets
     }
 
-    fn open_access_log(&self, config: &model::Config, problems: &mut Vec<String>) -> Option<Option<(model::AccessLog, AccessLog)>> {
+    fn open_access_log(
+        &self,
+        config: &model::Config,
+        problems: &mut Vec<String>,
+    ) -> Option<Option<(model::AccessLog, AccessLog)>> {
         let wanted = config.mesh.access_log.as_ref();
         if wanted == self.access_log.as_ref().map(|(config, _)| config) {
             return None;
         }
-        let Some(wanted) = wanted else { return Some(None) };
+        let Some(wanted) = wanted else {
+            return Some(None);
+        };
         match AccessLog::open(wanted, self.metrics.access_log()) {
             Ok(log) => Some(Some((wanted.clone(), log))),
             Err(error) => {
@@ -137,17 +172,34 @@ impl App {
         }
     }
 
-    fn face(&self, current: Option<&Served>, wanted: Option<Face>, problems: &mut Vec<String>) -> Change {
-        let Some(wanted) = wanted else { return Change::Replace(None) };
+    fn face(
+        &self,
+        current: Option<&Served>,
+        wanted: Option<Face>,
+        problems: &mut Vec<String>,
+    ) -> Change {
+        let Some(wanted) = wanted else {
+            return Change::Replace(None);
+        };
         let result = match current.map(|c| c.server.update(&wanted)) {
             Some(Ok(true)) => return Change::Keep,
             Some(Err(error)) => Err(error),
-            Some(Ok(false)) | None => admin::serve(&wanted, Arc::clone(&self.shown) as Arc<dyn View>),
+            Some(Ok(false)) | None => {
+                admin::serve(&wanted, Arc::clone(&self.shown) as Arc<dyn View>)
+            }
         };
         match result {
-            Ok((server, serving)) => Change::Replace(Some(Served { server, task: tokio::spawn(serving) })),
+            Ok((server, serving)) => Change::Replace(Some(Served {
+                server,
+                task: tokio::spawn(serving),
+            })),
             Err(error) => {
-                problems.push(format!("{}: {error}", wanted.name()));
+                let name = if matches!(wanted, Face::Admin(_)) {
+                    "admin"
+                } else {
+                    "probes"
+                };
+                problems.push(format!("{name}: {error}"));
                 Change::Keep
             }
         }
@@ -155,14 +207,28 @@ impl App {
 
     /// Starts to resolve names, and waits a while for the first answers, so that a cluster that is
     /// new in this table has its endpoints when the table serves.
-    async fn resolve(&self, snapshot: &Snapshot, settings: &model::Dns) -> HashMap<Arc<str>, Arc<Resolving>> {
+    async fn resolve(
+        &self,
+        snapshot: &Snapshot,
+        settings: &model::Dns,
+    ) -> HashMap<Arc<str>, Arc<Resolving>> {
         let mut tasks = HashMap::new();
         let running = self.shown.resolving();
-        for (name, cluster) in snapshot.clusters.iter().filter(|(_, c)| c.config.dns.is_some()) {
-            let kept = running.get(name).filter(|r| Arc::ptr_eq(&r.cluster, cluster) && r.settings == *settings);
+        for (name, cluster) in snapshot
+            .clusters
+            .iter()
+            .filter(|(_, c)| c.config.dns.is_some())
+        {
+            let kept = running
+                .get(name)
+                .filter(|r| Arc::ptr_eq(&r.cluster, cluster) && r.settings == *settings);
             let resolving = kept.cloned().unwrap_or_else(|| {
                 let task = dns::spawn(Arc::clone(cluster), settings, now);
-                Arc::new(Resolving { cluster: Arc::clone(cluster), settings: settings.clone(), task })
+                Arc::new(Resolving {
+                    cluster: Arc::clone(cluster),
+                    settings: settings.clone(),
+                    task,
+                })
             });
             tasks.insert(Arc::clone(name), resolving);
         }
@@ -171,18 +237,32 @@ impl App {
                 resolving.task.tried_once().await;
             }
         };
-        if tokio::time::timeout(settings.timeout, first_answers).await.is_err() {
-            tracing::warn!("some names are not resolved yet; their clusters have no endpoints until they are");
+        if tokio::time::timeout(settings.timeout, first_answers)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "some names are not resolved yet; their clusters have no endpoints until they are"
+            );
         }
         tasks
     }
 
     /// From here on nothing fails.
     async fn carry_out(&mut self, prepared: Prepared) -> Result<(), String> {
-        let Prepared { snapshot, sockets, access_log, admin, probes, dns } = prepared;
+        let Prepared {
+            snapshot,
+            sockets,
+            access_log,
+            admin,
+            probes,
+            dns,
+        } = prepared;
         let (version, source) = (snapshot.version, Arc::clone(&snapshot.source));
         let limit = source.config.mesh.limits.connections;
-        self.process.max_connections.store(limit, std::sync::atomic::Ordering::Relaxed);
+        self.process
+            .max_connections
+            .store(limit, std::sync::atomic::Ordering::Relaxed);
         self.process.table.store(Arc::new(snapshot));
         self.shown.resolve(dns);
         if let Some(log) = access_log {
@@ -190,16 +270,32 @@ impl App {
         }
         self.start_workers()?;
         self.tell(|| Order::Swapped);
-        let gone: Vec<_> = self.listening.keys().filter(|name| source.config.listeners.iter().all(|l| l.name.as_str() != &***name)).cloned().collect();
+        let gone: Vec<_> = self
+            .listening
+            .keys()
+            .filter(|name| {
+                source
+                    .config
+                    .listeners
+                    .iter()
+                    .all(|l| l.name.as_str() != &***name)
+            })
+            .cloned()
+            .collect();
         for (name, key, bound) in sockets {
             let address = bound.address().clone();
             for (worker, socket) in self.workers.iter().zip(bound.into_sockets()) {
-                worker.send(Order::Listen { name: Arc::clone(&name), socket });
+                worker.send(Order::Listen {
+                    name: Arc::clone(&name),
+                    socket,
+                });
             }
             self.listening.insert(name, Listening { key, address });
         }
         for name in gone {
-            self.tell(|| Order::Unlisten { name: Arc::clone(&name) });
+            self.tell(|| Order::Unlisten {
+                name: Arc::clone(&name),
+            });
             self.listening.remove(&name);
         }
         for worker in &self.workers {
@@ -231,7 +327,14 @@ impl App {
         let before = &self.process.table.load().source.config.mesh;
         let after = &next.source.config.mesh;
         let first = self.workers.is_empty();
-        let sizes = |m: &model::Mesh| (m.workers, m.limits.buffer_pool, m.limits.bulk_buffers, m.metric_series);
+        let sizes = |m: &model::Mesh| {
+            (
+                m.workers,
+                m.limits.buffer_pool,
+                m.limits.bulk_buffers,
+                m.metric_series,
+            )
+        };
         if !first && sizes(before) != sizes(after) {
             tracing::warn!(
                 "mesh.workers, mesh.limits.buffer_pool, mesh.limits.bulk_buffers and mesh.metric_series take effect at the next start"
@@ -244,7 +347,12 @@ impl Key {
     fn of(listener: &model::Listener) -> Self {
         let http = listener.protocol == model::Protocol::Http;
         let announced = listener.proxy_protocol == model::AcceptProxyProtocol::Required;
-        Self { bind: listener.bind.clone(), backlog: listener.backlog, tcp: listener.tcp.clone(), client_first: http || announced }
+        Self {
+            bind: listener.bind.clone(),
+            backlog: listener.backlog,
+            tcp: listener.tcp.clone(),
+            client_first: http || announced,
+        }
     }
 }
 

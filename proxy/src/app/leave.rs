@@ -29,14 +29,20 @@ pub(super) async fn drain(mut app: App) -> Exit {
     let deadline = Instant::now() + settings.deadline;
     app.stop_accepting(|direction| direction != Direction::Outbound);
     app.phases(Phase::Closing, Phase::Running);
-    let inward_done = wait(deadline, || app.open(|direction| direction != Direction::Outbound) == 0).await;
+    let inward_done = wait(deadline, || {
+        app.open(|direction| direction != Direction::Outbound) == 0
+    })
+    .await;
     app.stop_accepting(|_| true);
     app.phases(Phase::Closing, Phase::Closing);
     let outward_done = wait(deadline, || !app.connected()).await;
     let exit = if inward_done && outward_done {
         Exit::Clean
     } else {
-        tracing::warn!(connections = app.process.connections.load(Relaxed), "the deadline cuts what is left");
+        tracing::warn!(
+            connections = app.process.connections.load(Relaxed),
+            "the deadline cuts what is left"
+        );
         app.phases(Phase::Cut, Phase::Cut);
         wait(Instant::now() + AFTER_CUT, || !app.connected()).await;
         Exit::Cut
@@ -79,14 +85,21 @@ impl App {
     /// Connections open on listeners of some directions.
     fn open(&self, of: impl Fn(Direction) -> bool) -> u32 {
         let table = self.process.table.load();
-        table.listeners.iter().filter(|l| of(l.config.direction)).map(|l| l.open.load(Relaxed)).sum()
+        table
+            .listeners
+            .iter()
+            .filter(|l| of(l.config.direction))
+            .map(|l| l.open.load(Relaxed))
+            .sum()
     }
 
     fn stop_accepting(&mut self, of: impl Fn(Direction) -> bool) {
         let table = self.process.table.load();
         for listener in table.listeners.iter().filter(|l| of(l.config.direction)) {
             if self.listening.remove(&listener.name).is_some() {
-                self.tell(|| Order::Unlisten { name: std::sync::Arc::clone(&listener.name) });
+                self.tell(|| Order::Unlisten {
+                    name: std::sync::Arc::clone(&listener.name),
+                });
             }
         }
     }

@@ -12,10 +12,7 @@ use std::{
     collections::HashMap,
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::AtomicU32,
-    },
+    sync::{Arc, atomic::AtomicU32},
 };
 
 use arc_swap::ArcSwap;
@@ -113,7 +110,9 @@ pub(crate) fn run(options: Options) -> Result<Exit, String> {
     if let Err(error) = sys::limits::raise_open_files() {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(serve(options))
 }
@@ -123,9 +122,16 @@ async fn serve(options: Options) -> Result<Exit, String> {
     let (first, mut updates) = match options.source {
         Source::Fixed(loaded) => (*loaded, Updates::Never),
         Source::File(path) => {
-            let text = outrigger_control_api::read_now(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let text = outrigger_control_api::read_now(&path)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
             let first = read(&text, &path)?;
-            (first, Updates::File { source: Box::new(FileSource::new(path.clone(), &text)), path })
+            (
+                first,
+                Updates::File {
+                    source: Box::new(FileSource::new(path.clone(), &text)),
+                    path,
+                },
+            )
         }
     };
     let (sender, mut orders) = options.orders.unwrap_or_else(mpsc::unbounded_channel);
@@ -133,7 +139,8 @@ async fn serve(options: Options) -> Result<Exit, String> {
     let addresses = app.addresses();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = app.workers.len(), listeners = ?addresses.listeners, "ready");
     if let Some(path) = &options.ready_file {
-        write_ready_file(path, &addresses).map_err(|error| format!("{}: {error}", path.display()))?;
+        write_ready_file(path, &addresses)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     if let Some(told) = options.on_ready {
         let _ = told.send(addresses);
@@ -175,13 +182,20 @@ async fn serve(options: Options) -> Result<Exit, String> {
 
 /// Reads a configuration; every problem is in the error.
 pub(crate) fn read(text: &str, path: &Path) -> Result<Loaded, String> {
-    outrigger_config::read(text, &path.display().to_string(), &|name| std::env::var(name).ok()).map_err(|problems| problems.to_string())
+    outrigger_config::read(text, &path.display().to_string(), &|name| {
+        std::env::var(name).ok()
+    })
+    .map_err(|problems| problems.to_string())
 }
 
 impl App {
     /// Builds the first table, binds everything it names, waits for names to be resolved, and only
     /// then serves.
-    async fn start(first: Loaded, log: Option<LogControl>, orders: mpsc::UnboundedSender<Order>) -> Result<Self, String> {
+    async fn start(
+        first: Loaded,
+        log: Option<LogControl>,
+        orders: mpsc::UnboundedSender<Order>,
+    ) -> Result<Self, String> {
         let mesh = &first.config.mesh;
         let workers = match mesh.workers {
             model::Workers::Auto => sys::cgroup::workers(),
@@ -195,9 +209,22 @@ impl App {
             workers,
             pseudonym: format!("outrigger-{:08x}", fastrand::u32(..)).into(),
         });
-        let shown = Arc::new(Shown::new(Arc::clone(&process), Arc::clone(&metrics), log, orders));
-        let mut app =
-            Self { process, metrics, workers: Vec::new(), shown, listening: HashMap::new(), admin: None, probes: None, access_log: None };
+        let shown = Arc::new(Shown::new(
+            Arc::clone(&process),
+            Arc::clone(&metrics),
+            log,
+            orders,
+        ));
+        let mut app = Self {
+            process,
+            metrics,
+            workers: Vec::new(),
+            shown,
+            listening: HashMap::new(),
+            admin: None,
+            probes: None,
+            access_log: None,
+        };
         app.apply(first).await?;
         Ok(app)
     }
@@ -206,8 +233,16 @@ impl App {
     fn start_workers(&mut self) -> Result<(), String> {
         for id in self.workers.len()..self.process.workers {
             let log = self.access_log.as_ref().map(|(_, log)| log.handle());
-            let parts = Parts { id, process: Arc::clone(&self.process), log, cells: self.metrics.worker() };
-            self.workers.push(worker::Handle::spawn(parts).map_err(|error| format!("cannot start a worker: {error}"))?);
+            let parts = Parts {
+                id,
+                process: Arc::clone(&self.process),
+                log,
+                cells: self.metrics.worker(),
+            };
+            self.workers.push(
+                worker::Handle::spawn(parts)
+                    .map_err(|error| format!("cannot start a worker: {error}"))?,
+            );
         }
         Ok(())
     }
@@ -225,7 +260,9 @@ impl App {
         if let Err(problems) = &result {
             self.metrics.config_rejected();
             self.shown.rejected(problems);
-            tracing::error!("the new configuration is refused, the last good one keeps serving:\n{problems}");
+            tracing::error!(
+                "the new configuration is refused, the last good one keeps serving:\n{problems}"
+            );
         }
         result
     }
@@ -237,17 +274,28 @@ impl App {
     }
 
     fn addresses(&self) -> Addresses {
-        let mut listeners: Vec<_> = self.listening.iter().map(|(name, l)| (name.to_string(), l.address())).collect();
+        let mut listeners: Vec<_> = self
+            .listening
+            .iter()
+            .map(|(name, l)| (name.to_string(), l.address()))
+            .collect();
         listeners.sort();
         let face = |served: &Option<Served>| served.as_ref().map(|s| s.server.address.to_string());
-        Addresses { listeners, admin: face(&self.admin), probes: face(&self.probes) }
+        Addresses {
+            listeners,
+            admin: face(&self.admin),
+            probes: face(&self.probes),
+        }
     }
 }
 
 /// What may bring another configuration.
 enum Updates {
     Never,
-    File { source: Box<FileSource>, path: PathBuf },
+    File {
+        source: Box<FileSource>,
+        path: PathBuf,
+    },
 }
 
 impl Updates {
@@ -292,7 +340,11 @@ impl Signals {
 }
 
 fn write_ready_file(path: &Path, addresses: &Addresses) -> io::Result<()> {
-    let listeners: serde_json::Map<_, _> = addresses.listeners.iter().map(|(name, at)| (name.clone(), at.clone().into())).collect();
+    let listeners: serde_json::Map<_, _> = addresses
+        .listeners
+        .iter()
+        .map(|(name, at)| (name.clone(), at.clone().into()))
+        .collect();
     let content = serde_json::json!({
         "pid": std::process::id(),
         "listeners": listeners,

@@ -46,8 +46,20 @@ struct State {
 }
 
 impl Shown {
-    pub(super) fn new(process: Arc<Process>, metrics: Arc<Metrics>, log: Option<LogControl>, orders: mpsc::UnboundedSender<Order>) -> Self {
-        Self { process, metrics, log, orders, leaving: AtomicBool::new(false), state: Mutex::default() }
+    pub(super) fn new(
+        process: Arc<Process>,
+        metrics: Arc<Metrics>,
+        log: Option<LogControl>,
+        orders: mpsc::UnboundedSender<Order>,
+    ) -> Self {
+        Self {
+            process,
+            metrics,
+            log,
+            orders,
+            leaving: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -79,8 +91,15 @@ impl Shown {
     }
 
     fn cluster(&self, cluster: &Cluster, resolving: Option<&Arc<Resolving>>) -> Value {
-        let sum = |number: fn(&crate::telemetry::metrics::ClusterCells) -> u64| cluster.cells.total(number);
-        let endpoints: Vec<_> = cluster.endpoints().all().iter().map(|e| endpoint(e)).collect();
+        let sum = |number: fn(&crate::telemetry::metrics::ClusterCells) -> u64| {
+            cluster.cells.total(number)
+        };
+        let endpoints: Vec<_> = cluster
+            .endpoints()
+            .all
+            .iter()
+            .map(|e| endpoint(e))
+            .collect();
         let mut shown = json!({
             "name": &*cluster.name,
             "endpoints": endpoints,
@@ -119,7 +138,8 @@ fn endpoint(endpoint: &Arc<Endpoint>) -> Value {
 }
 
 fn seconds(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0.0, |d| d.as_secs_f64())
 }
 
 impl View for Shown {
@@ -131,7 +151,10 @@ impl View for Shown {
         if self.leaving.load(Relaxed) {
             return Err("leaving".into());
         }
-        self.state().applied.map(|_| ()).ok_or_else(|| "no configuration serves yet".into())
+        self.state()
+            .applied
+            .map(|_| ())
+            .ok_or_else(|| "no configuration serves yet".into())
     }
 
     fn config(&self) -> Value {
@@ -152,13 +175,23 @@ impl View for Shown {
         let resolving = self.resolving();
         let mut clusters: Vec<_> = table.clusters.values().collect();
         clusters.sort_by(|a, b| a.name.cmp(&b.name));
-        clusters.into_iter().map(|c| self.cluster(c, resolving.get(&c.name))).collect()
+        clusters
+            .into_iter()
+            .map(|c| self.cluster(c, resolving.get(&c.name)))
+            .collect()
     }
 
     fn listeners(&self) -> Value {
         let table = self.process.table.load_full();
         let state = self.state();
-        let address = |name: &str| state.addresses.listeners.iter().find(|(n, _)| n == name).map(|(_, at)| at.clone());
+        let address = |name: &str| {
+            state
+                .addresses
+                .listeners
+                .iter()
+                .find(|(n, _)| n == name)
+                .map(|(_, at)| at.clone())
+        };
         table
             .listeners
             .iter()
@@ -177,7 +210,10 @@ impl View for Shown {
     }
 
     fn set_log_level(&self, level: &str) -> Result<(), String> {
-        self.log.as_ref().ok_or("this process has no log of its own")?.set_level(level)
+        self.log
+            .as_ref()
+            .ok_or("this process has no log of its own")?
+            .set_level(level)
     }
 
     fn drain(&self) {
@@ -189,7 +225,9 @@ impl View for Shown {
         let sent = self.orders.send(Order::Reload(answer));
         Box::pin(async move {
             sent.map_err(|_| "the process is leaving".to_owned())?;
-            answered.await.unwrap_or_else(|_| Err("the process is leaving".to_owned()))
+            answered
+                .await
+                .unwrap_or_else(|_| Err("the process is leaving".to_owned()))
         })
     }
 }

@@ -132,7 +132,8 @@ async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<
         edits: &mut state.edits,
         scheme: "http",
         matched_prefix,
-        listener_port: conn.local.map(|l| l.port()),
+        // A `Host` without a port means that the client used the default one; ours may be behind a mapping.
+        listener_port: None,
     };
     if let Flow::Reply(answer) = filter::apply_to_request(&rule.filters, &mut context) {
         let next = reply::send(conn, state, &answer, true)
