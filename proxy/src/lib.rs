@@ -6,6 +6,7 @@ mod cluster;
 mod commands;
 mod control;
 mod drain;
+mod control;
 mod error;
 mod filter;
 mod h1;

@@ -74,7 +74,7 @@ impl PickContext<'_> {
     /// A number below `bound`; 0 where there is none.
     fn below(&self, bound: usize) -> usize {
         let bits = u64::from(self.random.borrow_mut().u32(..));
-        (bits * bound as u64 >> 32) as usize
+        ((bits * bound as u64) >> 32) as usize
     }
 
     /// A number from 0 to below 1.

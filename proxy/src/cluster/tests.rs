@@ -13,7 +13,7 @@ pub(crate) fn config(name: &str) -> model::Cluster {
         max_idle: 256,
         max_pending: 1_024,
         pending_timeout: Duration::from_secs(3),
-        idle_timeout: Duration::from_secs(60),
+        idle_timeout: Duration::from_mins(1),
         max_lifetime: Duration::ZERO,
         max_requests: 0,
     };
@@ -29,10 +29,10 @@ pub(crate) fn config(name: &str) -> model::Cluster {
         max_headers: 128,
         proxy_protocol: model::SendProxyProtocol::Off,
         tcp: model::TcpOptions {
-            keepalive_time: Duration::from_secs(180),
+            keepalive_time: Duration::from_mins(3),
             keepalive_interval: Duration::from_secs(30),
             keepalive_probes: 3,
-            user_timeout: Duration::from_secs(60),
+            user_timeout: Duration::from_mins(1),
         },
     }
 }

@@ -33,7 +33,7 @@ enum Table {
 impl Maglev {
     pub(super) fn new(settings: &model::Maglev, among: &Candidates<'_>) -> Self {
         let slots = fill(settings.table_size, among);
-        let table = if among.len() <= usize::from(u16::MAX) {
+        let table = if u16::try_from(among.len()).is_ok() {
             Table::Narrow(slots.into_iter().map(|slot| slot as u16).collect())
         } else {
             Table::Wide(slots.into())
@@ -133,8 +133,10 @@ impl Walk {
 /// The least prime from `least` on. The configuration asks for a prime; another size would leave
 /// slots that no walk meets.
 fn prime_from(least: u64) -> u64 {
-    let is_prime = |n: &u64| (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0);
-    (least.max(3)..).find(is_prime).unwrap_or(65_537)
+    let least = least.max(3);
+    let is_prime = |n: &u64| (2..=n.isqrt()).all(|divisor| !n.is_multiple_of(divisor));
+    // There is one below the double (Bertrand's postulate).
+    (least..2 * least).find(is_prime).unwrap_or(65_537)
 }
 
 #[cfg(test)]

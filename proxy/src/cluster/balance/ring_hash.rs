@@ -107,7 +107,7 @@ mod tests {
         check(&[1, 3], 1, &[64, 192]);
         check(&[65_535, 1], 1, &[256, 1]);
 
-        let many = points_of(&[1; 100_000], 1_024).iter().sum::<u64>();
+        let many = points_of(&vec![1; 100_000], 1_024).iter().sum::<u64>();
         assert!(many <= MOST, "{many}");
         let large = points_of(&[7, 9], 8_388_608).iter().sum::<u64>();
         assert!((4_194_304..=MOST).contains(&large), "{large}");

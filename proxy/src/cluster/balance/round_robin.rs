@@ -32,12 +32,14 @@ impl RoundRobin {
     pub(super) fn new(among: &Candidates<'_>) -> Self {
         let mut weights: Vec<u64> = among.weights.iter().map(|it| u64::from(*it)).collect();
         let common = weights.iter().copied().reduce(divisor).unwrap_or(1).max(1);
-        weights.iter_mut().for_each(|weight| *weight /= common);
+        for weight in &mut weights {
+            *weight /= common;
+        }
         // Weights as large as that are rounded; those of the configuration are not, up to 32,768 endpoints.
         while weights.iter().sum::<u64>() > LONGEST {
-            weights
-                .iter_mut()
-                .for_each(|weight| *weight = (*weight / 2).max(1));
+            for weight in &mut weights {
+                *weight = (*weight / 2).max(1);
+            }
         }
         let mut length = 0;
         let ends: Vec<u64> = weights

@@ -32,7 +32,7 @@ impl Weights {
             Self::Equal(count) => cx.below(*count),
             Self::Alias(slots) => {
                 let bits = cx.bits();
-                let index = ((bits >> 32) * slots.len() as u64 >> 32) as usize;
+                let index = (((bits >> 32) * slots.len() as u64) >> 32) as usize;
                 match slots.get(index) {
                     Some(slot) if (bits as u32) < slot.own_share => index,
                     Some(slot) => slot.other as usize,
