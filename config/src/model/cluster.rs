@@ -14,21 +14,27 @@ crate::engine::model! {
         /// Endpoints by name: `host:port` (A and AAAA), or an object.
         dns: Option<DnsEndpoints> = None;
         /// How an endpoint is picked: a name, or an object with settings.
+        /// Why: it avoids a slow endpoint before it fails, and needs no setting.
         balance: Balance = Balance::PeakEwma(PeakEwma::default());
         /// Share of its weight a new endpoint begins with, growing over this time. `0s`: full weight at once.
+        /// Why: most endpoints are as fast as the others when they say that they are ready.
         slow_start: Duration = Duration::ZERO;
         /// How long connecting to one endpoint may take, over all its addresses.
+        /// Why: Linkerd's value; within a data centre connecting takes milliseconds.
         connect_timeout: Duration = Duration::from_secs(1), in Duration::from_millis(1)..=Duration::from_mins(10);
         /// Connections kept and allowed.
         pool: Pool = Pool::default();
         /// Largest head of a response; else 502.
+        /// Why: the same as for requests.
         max_header_size: ByteSize = ByteSize(65_536), in ByteSize(1_024)..=ByteSize(1 << 20);
         /// Fields in the head of a response; else 502.
+        /// Why: the same as for requests.
         max_headers: u32 = 128, in 8..=4_096;
         /// How often a request (or an opaque connection) is offered to a further endpoint when it is
         /// provable that the one before did not process it: connecting failed, or nothing was sent.
         safe_resends: u32 = 2, in 0..=10;
         /// Send a PROXY protocol header first. HTTP connections are then not shared between clients.
+        /// Why: an endpoint that does not expect it takes it for data.
         proxy_protocol: SendProxyProtocol = SendProxyProtocol::Off;
         /// Socket options of connections to the endpoints.
         tcp: TcpOptions = TcpOptions::default();
@@ -41,6 +47,7 @@ crate::engine::model! {
         /// Further addresses of the same endpoint, tried by happy eyeballs (RFC 8305).
         alternatives: Vec<EndpointAddress> = Vec::new();
         /// Share of the traffic relative to the others. `0`: none.
+        /// Why: equal shares.
         weight: u32 = 1, in 0..=65_535;
     }
 
@@ -89,6 +96,7 @@ crate::engine::model! {
     /// Power of two choices by active requests.
     pub struct LeastRequest {
         /// Endpoints compared per pick.
+        /// Why: the second choice brings nearly all of the gain (Mitzenmacher 2001).
         choices: u32 = 2, in 2..=16;
     }
 
@@ -98,6 +106,7 @@ crate::engine::model! {
         /// Why: Linkerd's value.
         decay: Duration = Duration::from_secs(10), in Duration::from_millis(10)..=Duration::from_hours(1);
         /// Latency assumed of an endpoint that has not answered yet.
+        /// Why: Linkerd's value.
         initial_latency: Duration = Duration::from_millis(30), in Duration::from_micros(1)..=Duration::from_mins(1);
     }
 
@@ -106,6 +115,7 @@ crate::engine::model! {
         /// What is hashed; the first that a request has counts. None there: a random endpoint.
         hash_on: Vec<HashOn>;
         /// Least number of points on the ring.
+        /// Why: Envoy's value.
         min_size: u32 = 1_024, in 1..=8_388_608;
     }
 
@@ -114,6 +124,7 @@ crate::engine::model! {
         /// What is hashed; the first that a request has counts. None there: a random endpoint.
         hash_on: Vec<HashOn>;
         /// Slots of the table; a prime.
+        /// Why: Envoy's value, and that of the paper.
         table_size: u32 = 65_537, in 3..=5_000_011;
     }
 
@@ -132,18 +143,25 @@ crate::engine::model! {
     /// Connections to the endpoints of a cluster.
     pub struct Pool {
         /// Open connections per endpoint, over all workers.
+        /// Why: Envoy's value.
         max_connections: u32 = 1_024, in 1..=1_000_000;
         /// Idle connections kept per endpoint, over all workers.
+        /// Why: what a burst opened need not stay open.
         max_idle: u32 = 256, in 0..=1_000_000;
         /// Requests per endpoint that wait for a connection, over all workers; further ones get 503.
+        /// Why: Envoy's value.
         max_pending: u32 = 1_024, in 0..=1_000_000;
         /// How long a request may wait for a connection; else 503.
+        /// Why: Linkerd's value; who waits longer has often left.
         pending_timeout: Duration = Duration::from_secs(3), in Duration::from_millis(1)..=Duration::from_mins(10);
         /// Idle connections are closed after this long, or earlier where the peer is seen to close earlier.
+        /// Why: shorter than most servers wait (nginx: 75 s).
         idle_timeout: Duration = Duration::from_mins(1), in Duration::from_millis(10)..=Duration::from_hours(24);
         /// Connections are not reused beyond this age. `0s`: no limit.
+        /// Why: a new connection costs more than an old one.
         max_lifetime: Duration = Duration::ZERO;
         /// Requests on one connection. `0`: no limit.
+        /// Why: a new connection costs more than an old one.
         max_requests: u32 = 0;
     }
 

@@ -12,24 +12,32 @@ crate::engine::model! {
         /// `ip:port`, `[::]:port` (both families) or `unix:/path`.
         bind: BindAddress;
         /// Whose traffic this is.
+        /// Why: the strictest towards strangers.
         direction: Direction = Direction::Gateway;
         /// What is spoken here.
+        /// Why: a request line is told from anything else by its first bytes.
         protocol: Protocol = Protocol::Auto;
         /// Routes served here, by name. Absent: every route that no listener names.
         routes: Option<Vec<Name>> = None;
         /// Cluster for opaque TCP: required by `tcp`, where `auto` sends what is not HTTP, refused by `http`.
         cluster: Option<Name> = None;
         /// Connections at one time; further ones are closed at once and counted.
+        /// Why: a quarter of `mesh.limits.connections`: one listener cannot take them all.
         max_connections: u32 = 16_384, in 1..=10_000_000;
         /// Connections the kernel queues before they are accepted.
+        /// Why: Linux' own limit (`net.core.somaxconn`).
         backlog: u32 = 4_096, in 1..=65_535;
         /// Whether connections begin with a PROXY protocol header (v1 or v2).
+        /// Why: whoever may send such a header may claim any address.
         proxy_protocol: AcceptProxyProtocol = AcceptProxyProtocol::Off;
         /// How long `auto` waits for the first bytes before a connection counts as opaque (or, without `cluster`, is closed).
+        /// Why: Linkerd's value.
         detect_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(1)..=Duration::from_mins(10);
         /// Opaque connections: closed after this long without a byte in either direction. `0s`: never.
+        /// Why: Envoy's value.
         idle_timeout: Duration = Duration::from_hours(1);
         /// Any connection: asked to leave (HTTP) or closed (TCP) at this age. `0s`: never.
+        /// Why: long connections are often meant to be long.
         max_lifetime: Duration = Duration::ZERO;
         /// Socket options of accepted connections.
         tcp: TcpOptions = TcpOptions::default();
@@ -68,12 +76,16 @@ crate::engine::model! {
     /// Socket options.
     pub struct TcpOptions {
         /// Idle time before the first keepalive probe. `0s`: no probes.
+        /// Why: cloud load balancers and NAT forget flows that are idle for about 350 s.
         keepalive_time: Duration = Duration::from_mins(3);
         /// Time between probes.
+        /// Why: with three probes a peer that is gone is noticed within 90 s.
         keepalive_interval: Duration = Duration::from_secs(30);
         /// Unanswered probes that end a connection.
+        /// Why: one lost packet is no lost peer.
         keepalive_probes: u32 = 3, in 1..=100;
         /// Longest time sent data may stay unacknowledged (`TCP_USER_TIMEOUT`). `0s`: the kernel's default.
+        /// Why: the kernel alone would retry for about 15 minutes.
         user_timeout: Duration = Duration::from_mins(1);
     }
 
@@ -83,29 +95,39 @@ crate::engine::model! {
         /// Why: slow heads hold connections (slowloris); Envoy and Linkerd leave this open.
         header_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(10)..=Duration::from_hours(1);
         /// How long a kept connection may wait for its next request, and a new one for its first.
+        /// Why: as long as common load balancers in front keep theirs (AWS ALB).
         idle_timeout: Duration = Duration::from_mins(1), in Duration::from_millis(10)..=Duration::from_hours(24);
         /// Longest pause within a request body (else 408) or in taking a response (else the connection is cut).
+        /// Why: Envoy's value.
         stream_idle_timeout: Duration = Duration::from_mins(5);
         /// Size of a head: request line or status line and all fields; else 431.
+        /// Why: Envoy's 60 KiB, rounded up.
         max_header_size: ByteSize = ByteSize(65_536), in ByteSize(1_024)..=ByteSize(1 << 20);
         /// Fields in a head or a trailer section; else 431.
+        /// Why: above the 100 of Envoy and Apache httpd; each costs time.
         max_headers: u32 = 128, in 8..=4_096;
         /// Length of a request line; else 414.
+        /// Why: RFC 9112 section 3 asks for at least 8,000 bytes.
         max_request_line: ByteSize = ByteSize(16_384), in ByteSize(256)..=ByteSize(1 << 20);
         /// Size of a request body; else 413. Absent: no limit.
         max_body_size: Option<ByteSize> = None;
         /// Requests on one connection before it is closed. `0`: no limit.
+        /// Why: a kept connection is the cheapest one.
         max_requests: u32 = 0;
         /// Values of `Upgrade` that are passed on; others are removed.
         /// Why: an unknown protocol inside a connection would escape routing and policy.
         upgrades: Vec<Text> = vec![Text::from("websocket")];
         /// Whether `CONNECT` is taken, and tunnelled to the cluster its route names.
+        /// Why: a tunnel escapes routing and policy.
         connect: bool = false;
         /// Merge runs of `/` in paths before routing and forwarding.
+        /// Why: a back end may give `//` a meaning.
         merge_slashes: bool = false;
         /// Peers whose `X-Forwarded-*`, `Forwarded` and `X-Real-IP` are believed and extended; everyone else's are replaced.
+        /// Why: whoever can send a header can lie in it.
         trusted_proxies: Vec<Cidr> = Vec::new();
         /// Add our entry to `Via`.
+        /// Why: RFC 9110 section 7.6.3 asks for it, and it shows loops.
         via: bool = true;
         /// Send `Proxy-Status` (RFC 9209) with our own failures. Absent: on for inbound and outbound listeners, off for gateways.
         proxy_status: Option<bool> = None;

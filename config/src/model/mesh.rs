@@ -29,11 +29,14 @@ crate::engine::model! {
     /// Bounds of the whole process. What reaches one is refused, counted and logged with its cause.
     pub struct Limits {
         /// Downstream connections over all listeners.
+        /// Why: idle ones take 1.2 KiB each, so that all of them fit into 80 MiB.
         connections: u32 = 65_536, in 1..=10_000_000;
         /// Idle buffers each worker keeps for the next connection.
+        /// Why: a burst of connections finds its buffers ready, and an idle process stays small.
         buffer_pool: ByteSize = ByteSize(4 << 20), in ByteSize(65_536)..=ByteSize(1 << 30);
         /// Memory for data that slow TCP receivers have not taken, per worker; beyond it reads
         /// shrink to 16 KiB.
+        /// Why: a slow receiver must not hold the memory of all others.
         bulk_buffers: ByteSize = ByteSize(16 << 20), in ByteSize(1 << 20)..=ByteSize(4 << 30);
     }
 
@@ -44,18 +47,23 @@ crate::engine::model! {
         /// Why: load balancers need a moment to see that readiness is gone.
         grace: Duration = Duration::from_secs(2), in Duration::ZERO..=Duration::from_mins(10);
         /// How long open requests and connections may go on after that, before they are cut.
+        /// Why: Kubernetes kills 30 s after SIGTERM; grace and deadline fit into it.
         deadline: Duration = Duration::from_secs(25), in Duration::ZERO..=Duration::from_hours(1);
     }
 
     /// Name resolution for clusters with `dns`.
     pub struct Dns {
         /// Shortest time an answer is kept, whatever its TTL.
+        /// Why: a record with TTL 0 would be asked for all the time.
         min_ttl: Duration = Duration::from_secs(1), in Duration::from_millis(100)..=Duration::from_hours(1);
         /// Longest time an answer is kept, whatever its TTL.
+        /// Why: an endpoint that moved is found again, whatever its record promised.
         max_ttl: Duration = Duration::from_mins(5), in Duration::from_secs(1)..=Duration::from_hours(24);
         /// How long one resolution may take.
+        /// Why: the resolver's own default (resolv.conf, `timeout:5`).
         timeout: Duration = Duration::from_secs(5), in Duration::from_millis(100)..=Duration::from_mins(1);
         /// Endpoints one name may yield; further answers are left out.
+        /// Why: one answer must not fill the memory.
         max_endpoints: u32 = 256, in 1..=10_000;
         /// Name servers to ask (`ip:port`) instead of those in `/etc/resolv.conf`.
         servers: Vec<std::net::SocketAddr> = Vec::new();
@@ -64,17 +72,21 @@ crate::engine::model! {
     /// Lines about finished requests and connections.
     pub struct AccessLog {
         /// How a line is written.
+        /// Why: logs are read by programs first.
         format: LogFormat = LogFormat::Json;
         /// `stdout`, `stderr` or the path of a file. A file that was renamed or removed is opened
         /// anew, so that rotation loses nothing.
+        /// Why: what containers collect.
         output: LogOutput = LogOutput::Stdout;
         /// Share of successful requests that are logged. Failures and status 500 and above always are.
+        /// Why: a line that is missing raises questions; sampling is a choice.
         sample: Percent = Percent(100.0);
         /// Log only statuses from this one up, and failures.
         min_status: Option<u16> = None, in 100..=599;
         /// Log only what took at least this long, and failures.
         min_duration: Option<Duration> = None;
         /// Lines that wait for a slow disk; further ones are dropped and counted.
+        /// Why: about 3,000 lines, which a disk that pauses for a moment leaves behind.
         buffer: ByteSize = ByteSize(1 << 20), in ByteSize(65_536)..=ByteSize(1 << 30);
     }
 
@@ -89,6 +101,7 @@ crate::engine::model! {
     /// The administrative interface: HTTP on loopback or a Unix socket.
     pub struct Admin {
         /// Address or Unix socket (`unix:/path`, mode 0600). Anything but loopback or a Unix socket needs `token_file`.
+        /// Why: reachable from the same host or pod alone; the port is the one that Envoy's users know.
         bind: BindAddress = BindAddress::LOOPBACK_9901;
         /// File with a token that every changing request over TCP must carry as `Authorization: Bearer`.
         /// Without it, changing requests are taken on a Unix socket from the same user alone.

@@ -89,6 +89,7 @@ crate::engine::model! {
         /// Name of a cluster.
         cluster: Name;
         /// Share among the backends of the rule. `0`: none.
+        /// Why: equal shares, as in Gateway API.
         weight: u32 = 1, in 0..=1_000_000;
         /// Filters for this backend alone, after those of the rule.
         filters: Vec<Filter> = Vec::new();
@@ -155,6 +156,7 @@ crate::engine::model! {
         /// Port of the location. Absent: none if `scheme` is given, else that of the request.
         port: Option<u16> = None;
         /// 301, 302, 303, 307 or 308.
+        /// Why: as in Gateway API; browsers do not remember it for ever.
         status: u16 = 302;
     }
 

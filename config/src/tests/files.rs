@@ -88,3 +88,23 @@ fn the_schema_refers_to_what_it_defines() {
     let defined: BTreeSet<String> = defined.keys().cloned().collect();
     assert_eq!(found, defined);
 }
+
+/// A number without a reason cannot be judged.
+#[test]
+fn every_number_has_its_reason() {
+    use crate::engine::{Catalogue, FieldDefault, Shape, TypeRef};
+    let catalogue = Catalogue::of::<crate::model::Config>();
+    for definition in &catalogue.definitions {
+        let Shape::Object { fields, .. } = &definition.shape else {
+            continue;
+        };
+        for field in fields {
+            let is_number = matches!(&field.value, TypeRef::Scalar(scalar)
+                if ["whole number", "duration", "size", "percentage"].contains(&scalar.name));
+            let has_default = matches!(field.default, FieldDefault::Value(_));
+            let has_reason = field.doc.contains("Why:");
+            let place = format!("{}.{}", definition.name, field.name);
+            assert!(has_reason || !is_number || !has_default, "{place}");
+        }
+    }
+}
