@@ -7,6 +7,7 @@ mod commands;
 mod control;
 mod drain;
 mod control;
+mod drain;
 mod error;
 mod filter;
 mod h1;

@@ -6,34 +6,16 @@ pub(crate) fn cells() -> Cells<ClusterCells> {
     Arc::new(crate::telemetry::cells::PerWorker::new(1))
 }
 
-/// A cluster with nothing but defaults.
+/// A cluster with nothing but defaults, without endpoints, by round robin.
 pub(crate) fn config(name: &str) -> model::Cluster {
-    let pool = model::Pool {
-        max_connections: 1_024,
-        max_idle: 256,
-        max_pending: 1_024,
-        pending_timeout: Duration::from_secs(3),
-        idle_timeout: Duration::from_mins(1),
-        max_lifetime: Duration::ZERO,
-        max_requests: 0,
-    };
+    let text = r#"{ "version": 1, "clusters": [
+        { "name": "any", "balance": "round_robin", "endpoints": ["127.0.0.1:1"] }
+    ] }"#;
+    let mut loaded = outrigger_config::read(text, "cluster.json", &|_| None).unwrap();
     model::Cluster {
         name: name.into(),
         endpoints: Vec::new(),
-        dns: None,
-        balance: model::Balance::RoundRobin(model::RoundRobin {}),
-        slow_start: Duration::ZERO,
-        connect_timeout: Duration::from_secs(1),
-        pool,
-        max_header_size: model::ByteSize(65_536),
-        max_headers: 128,
-        proxy_protocol: model::SendProxyProtocol::Off,
-        tcp: model::TcpOptions {
-            keepalive_time: Duration::from_mins(3),
-            keepalive_interval: Duration::from_secs(30),
-            keepalive_probes: 3,
-            user_timeout: Duration::from_mins(1),
-        },
+        ..loaded.config.clusters.remove(0)
     }
 }
 
@@ -244,7 +226,7 @@ fn only_endpoints_may_differ_to_become() {
     assert!(becomes(|_| ()));
     assert!(becomes(|it| it.endpoints.clear()));
     assert!(becomes(|it| it.endpoints[0].weight = 9));
-    let others: [fn(&mut model::Cluster); 11] = [
+    let others: [fn(&mut model::Cluster); 12] = [
         |it| it.name = "d".into(),
         |it| it.dns = dns_config("a.example").dns,
         |it| it.balance = model::Balance::Random(model::Random {}),
@@ -253,6 +235,7 @@ fn only_endpoints_may_differ_to_become() {
         |it| it.pool.max_idle = 1,
         |it| it.max_header_size = model::ByteSize(2_048),
         |it| it.max_headers = 9,
+        |it| it.safe_resends = 9,
         |it| it.proxy_protocol = model::SendProxyProtocol::V2,
         |it| it.tcp.keepalive_probes = 1,
         |it| it.pool.max_requests = 1,
