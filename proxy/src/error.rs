@@ -120,7 +120,7 @@ causes! {
 }
 
 /// A failure and, for people, what exactly was wrong.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Failure {
     pub(crate) cause: Cause,
     /// A few fixed words for the log, such as `bare LF in head`; never data of a peer.

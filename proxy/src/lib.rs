@@ -6,8 +6,6 @@ mod cluster;
 mod commands;
 mod control;
 mod drain;
-mod control;
-mod drain;
 mod error;
 mod filter;
 mod h1;

@@ -58,6 +58,7 @@ pub(crate) struct Worker {
     inward: Cell<Phase>,
     outward: Cell<Phase>,
     pub(crate) cells: Cells<WorkerCells>,
+    #[allow(clippy::vec_box, reason = "a state moves between connections as a pointer")]
     states: RefCell<Vec<Box<State>>>,
     kept_states: usize,
 }
@@ -172,7 +173,7 @@ impl Worker {
     /// Working state for a connection.
     pub(crate) fn take_state(&self) -> Box<State> {
         let state = self.states.borrow_mut().pop();
-        state.unwrap_or_else(State::new)
+        state.unwrap_or_default()
     }
 
     /// Takes working state back.
@@ -187,21 +188,19 @@ impl Worker {
 
     /// Counts a connection of a listener in, unless a limit is reached.
     pub(crate) fn admit(&self, listener: &Arc<Listener>) -> Option<Admission> {
-        let total = Count::within(
-            &self.process.connections,
-            self.process.max_connections.load(Relaxed),
-        )?;
-        let Some(own) = Count::within(&listener.open, listener.config.max_connections) else {
-            total.undo();
+        let process = &self.process;
+        if !count_in(&process.connections, process.max_connections.load(Relaxed)) {
             return None;
-        };
-        own.keep();
-        total.keep();
+        }
+        if !count_in(&listener.open, listener.config.max_connections) {
+            process.connections.fetch_sub(1, Relaxed);
+            return None;
+        }
         let cells = listener.cells.at(self.id);
         cells.accepted.inc();
         cells.active.inc();
         Some(Admission {
-            process: Arc::clone(&self.process),
+            process: Arc::clone(process),
             listener: Arc::clone(listener),
             worker: self.id,
         })
@@ -209,22 +208,12 @@ impl Worker {
 }
 
 /// One more, if that stays within the limit.
-struct Count<'a>(&'a AtomicU32);
-
-impl<'a> Count<'a> {
-    fn within(counter: &'a AtomicU32, limit: u32) -> Option<Self> {
-        if counter.fetch_add(1, Relaxed) >= limit {
-            counter.fetch_sub(1, Relaxed);
-            return None;
-        }
-        Some(Self(counter))
+fn count_in(counter: &AtomicU32, limit: u32) -> bool {
+    let admitted = counter.fetch_add(1, Relaxed) < limit;
+    if !admitted {
+        counter.fetch_sub(1, Relaxed);
     }
-
-    fn undo(self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-
-    fn keep(self) {}
+    admitted
 }
 
 /// A connection that is counted until this is dropped.

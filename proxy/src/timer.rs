@@ -153,11 +153,10 @@ impl Wheel {
                 }
             }
             // The emptied list keeps its capacity for the next round.
-            if let Some(place) = self.slots.get_mut(tick as usize % SLOTS) {
-                if place.is_empty() {
+            if let Some(place) = self.slots.get_mut(tick as usize % SLOTS)
+                && place.is_empty() {
                     *place = slot;
                 }
-            }
             tick += 1;
         }
         self.tick = self.tick.max(now);

@@ -114,16 +114,16 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
             Order::Listen { name, socket } => match listen(&worker, &name, socket) {
                 Ok(new) => {
                     if let Some(old) = accepting.insert(name, new) {
-                        close(&worker, old);
+                        close(&worker, &old);
                     }
                 }
                 Err(error) => {
-                    tracing::error!(listener = %name, %error, "a worker cannot use its socket")
+                    tracing::error!(listener = %name, %error, "a worker cannot use its socket");
                 }
             },
             Order::Unlisten { name } => {
                 if let Some(old) = accepting.remove(&name) {
-                    close(&worker, old);
+                    close(&worker, &old);
                 }
             }
             Order::Swapped => {
@@ -172,7 +172,7 @@ fn listen(worker: &Rc<Worker>, name: &str, socket: BoundSocket) -> io::Result<Ac
 
 /// Stops accepting. Closing one of several sockets of a port resets what the kernel had queued on
 /// it, so that is served first.
-fn close(worker: &Rc<Worker>, accepting: Accepting) {
+fn close(worker: &Rc<Worker>, accepting: &Accepting) {
     accepting.task.abort();
     while let Ok(Some((stream, peer))) = accepting.socket.accept_queued() {
         start(worker, &accepting.slot, stream, peer);

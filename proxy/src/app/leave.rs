@@ -50,11 +50,10 @@ pub(super) async fn drain(mut app: App) -> Exit {
     for worker in std::mem::take(&mut app.workers) {
         worker.join();
     }
-    if let Some((_, log)) = app.access_log.take() {
-        if !log.close(LAST_LINES) {
+    if let Some((_, log)) = app.access_log.take()
+        && !log.close(LAST_LINES) {
             tracing::warn!("the last access log lines could not be written in time");
         }
-    }
     tracing::info!(?exit, "ended");
     exit
 }

@@ -98,7 +98,7 @@ impl Shown {
             .endpoints()
             .all
             .iter()
-            .map(|e| endpoint(e))
+            .map(endpoint)
             .collect();
         let mut shown = json!({
             "name": &*cluster.name,

@@ -66,7 +66,11 @@ pub(crate) struct DnsState {
 ///
 /// `clock` gives nanoseconds since the process began, as the workers' clocks do. Call it within a
 /// tokio runtime.
-pub(crate) fn spawn(cluster: Arc<Cluster>, settings: &model::Dns, clock: fn() -> u64) -> DnsTask {
+pub(crate) fn spawn(
+    cluster: Arc<Cluster>,
+    settings: &model::Dns,
+    clock: fn() -> u64,
+) -> DnsTask {
     spawn_with(cluster, settings, clock, System::default())
 }
 

@@ -78,7 +78,7 @@ fn status_line(line: &[u8], head: &mut ResponseHead) -> Result<(), Failure> {
     match line.get(12..) {
         None | Some([]) => {}
         Some([b' ', reason @ ..]) if is_field_content(reason) => {
-            head.reason = Span::new(13, line.len())
+            head.reason = Span::new(13, line.len());
         }
         Some(_) => return Err(bad("reason phrase")),
     }
@@ -105,7 +105,7 @@ fn meaning(bytes: &[u8], asked: Asked, head: &mut ResponseHead) -> Result<(), Fa
             Known::KeepAlive => {
                 head.keep_alive_timeout = head
                     .keep_alive_timeout
-                    .or_else(|| keep_alive_timeout(value))
+                    .or_else(|| keep_alive_timeout(value));
             }
             Known::Upgrade if head.upgrade.is_none() => head.upgrade = Some(field.value),
             _ => {}

@@ -67,11 +67,6 @@ impl HeadScan {
         }
         Ok(None)
     }
-
-    /// Ready for the next head.
-    pub(crate) fn reset(&mut self) {
-        *self = Self::default();
-    }
 }
 
 #[cfg(test)]

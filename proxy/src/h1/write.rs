@@ -155,7 +155,7 @@ fn write_fields(
         (false, true) => out.extend_from_slice(b"Connection: TE\r\n"),
         (false, false) if framing.close => out.extend_from_slice(b"Connection: close\r\n"),
         (false, false) if framing.keep_alive_10 => {
-            out.extend_from_slice(b"Connection: keep-alive\r\n")
+            out.extend_from_slice(b"Connection: keep-alive\r\n");
         }
         _ => {}
     }

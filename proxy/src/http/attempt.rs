@@ -295,10 +295,7 @@ async fn connect(
         {
             return Poll::Ready(Err(failure));
         }
-        match poll_gone(conn, state, cx) {
-            true => Poll::Ready(Err(Failure::new(Cause::ClientGone, "while connecting"))),
-            false => Poll::Pending,
-        }
+        if poll_gone(conn, state, cx) { Poll::Ready(Err(Failure::new(Cause::ClientGone, "while connecting"))) } else { Poll::Pending }
     })
     .await
 }
@@ -470,15 +467,12 @@ impl Upload {
         if self.refused || self.pump.is_done() {
             return Ok(());
         }
-        let moved = match self.pump.source_done() {
-            true => Poll::Ready(Ok(Progress::SourceDone)),
-            false => self.pump.poll(
-                cx,
-                &mut conn.stream,
-                &mut state.downstream,
-                &mut connection.stream,
-            ),
-        };
+        let moved = if self.pump.source_done() { Poll::Ready(Ok(Progress::SourceDone)) } else { self.pump.poll(
+            cx,
+            &mut conn.stream,
+            &mut state.downstream,
+            &mut connection.stream,
+        ) };
         match moved {
             Poll::Ready(Ok(Progress::SourceDone)) => {
                 if let Poll::Ready(Err(_)) =
@@ -489,8 +483,8 @@ impl Upload {
                 }
             }
             Poll::Ready(Ok(Progress::Done)) | Poll::Pending => {}
-            Poll::Ready(Err(Broken::Sink(_))) => self.refused = true,
-            Poll::Ready(Err(Broken::SourceEnded | Broken::Source(_))) => {
+            Poll::Ready(Err(Broken::SinkFailed)) => self.refused = true,
+            Poll::Ready(Err(Broken::SourceEnded | Broken::SourceFailed)) => {
                 return Err(Failure::new(Cause::ClientGone, "within the request body"));
             }
             Poll::Ready(Err(Broken::Framing(failure))) => return Err(failure),

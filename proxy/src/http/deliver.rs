@@ -211,13 +211,8 @@ fn write_head(
 /// Names the endpoint to a client that should come back to it (GEP-1619). Not readable by
 /// scripts; `Secure` would keep it off the plain connections we serve.
 fn set_cookie(session: &Session, token: &str, edits: &mut Edits) {
-    let mut value = format!(
-        "{}={token}; Path={}; HttpOnly; SameSite=Lax",
-        session.cookie, session.path
-    );
-    if let Some(age) = session.max_age {
-        value.push_str(&format!("; Max-Age={}", age.as_secs()));
-    }
+    let age = session.max_age.map_or_else(String::new, |age| format!("; Max-Age={}", age.as_secs()));
+    let value = format!("{}={token}; Path={}; HttpOnly; SameSite=Lax{age}", session.cookie, session.path);
     edits.add("Set-Cookie", value.as_bytes());
 }
 
@@ -289,11 +284,11 @@ fn why(broken: Broken) -> Failure {
             Cause::ResponseIncomplete,
             "the endpoint closed within the body",
         ),
-        Broken::Source(_) => Failure::new(
+        Broken::SourceFailed => Failure::new(
             Cause::ResponseIncomplete,
             "the endpoint reset within the body",
         ),
         Broken::Framing(failure) => h1::as_response(failure),
-        Broken::Sink(_) => Failure::new(Cause::ClientGone, "within the response"),
+        Broken::SinkFailed => Failure::new(Cause::ClientGone, "within the response"),
     }
 }

@@ -94,13 +94,10 @@ fn look(bytes: &[u8], fields: &Fields, edits: &mut Edits, trusted: bool) -> Seen
                 seen.via = true;
                 !trusted
             }
-            // The value is written anew together with our own.
-            Known::XForwardedFor => {
-                seen.forwarded_for = true;
-                true
-            }
-            Known::Forwarded => {
-                seen.forwarded = true;
+            // Their values are written anew together with our own.
+            Known::XForwardedFor | Known::Forwarded => {
+                seen.forwarded_for |= field.known == Known::XForwardedFor;
+                seen.forwarded |= field.known == Known::Forwarded;
                 true
             }
             Known::XForwardedProto => {

@@ -38,11 +38,11 @@ pub(super) enum Broken {
     /// The source ended before the body did.
     SourceEnded,
     /// Reading failed.
-    Source(io::Error),
+    SourceFailed,
     /// The source's framing is broken, or the body too large.
     Framing(Failure),
     /// Writing failed.
-    Sink(io::Error),
+    SinkFailed,
 }
 
 /// How far a transfer is.
@@ -176,7 +176,7 @@ impl Pump {
                 }));
             }
             if self.is_blocked() {
-                let flushed = self.poll_flush(cx, buffer, sink).map_err(Broken::Sink)?;
+                let flushed = self.poll_flush(cx, buffer, sink).map_err(|_| Broken::SinkFailed)?;
                 self.slow |= flushed.is_pending();
                 ready!(flushed);
                 continue;
@@ -190,7 +190,7 @@ impl Pump {
                 }
                 Ok(0) => return Poll::Ready(Err(Broken::SourceEnded)),
                 Ok(_) => self.progressed = true,
-                Err(error) => return Poll::Ready(Err(Broken::Source(error))),
+                Err(_) => return Poll::Ready(Err(Broken::SourceFailed)),
             }
         }
     }
@@ -337,13 +337,12 @@ impl Pump {
             self.tail = b"\r\n";
             // The usual end of a response: send it with the last chunk.
             let rest = buffer.filled().get(len..).unwrap_or_default();
-            if rest.starts_with(b"\r\n0\r\n\r\n") {
-                if let Step::End { skip, .. } = self.decoder.step(rest)? {
+            if rest.starts_with(b"\r\n0\r\n\r\n")
+                && let Step::End { skip, .. } = self.decoder.step(rest)? {
                     self.behind = skip;
                     self.tail = b"\r\n0\r\n\r\n";
                     self.ended = true;
                 }
-            }
         } else if self.decoder.is_done() {
             self.ended = true;
         }

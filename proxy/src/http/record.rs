@@ -98,8 +98,8 @@ impl Ledger {
                 }
             }
         }
-        if let Some(cluster) = self.cluster.as_ref().filter(|_| self.sent_at > 0) {
-            if let Some(class) = cluster
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| self.sent_at > 0)
+            && let Some(class) = cluster
                 .cells
                 .at(worker)
                 .responses
@@ -107,7 +107,6 @@ impl Ledger {
             {
                 class.inc();
             }
-        }
         if let Some(log) = conn.worker.log() {
             self.log(&log, conn, state, duration, overhead);
         }

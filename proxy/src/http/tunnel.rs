@@ -23,7 +23,7 @@ use crate::{
     cluster::Cluster,
     drain::Phase,
     error::{Cause, Failure},
-    filter::{self, Reply, ResponseContext},
+    filter::{self, ResponseContext},
     h1::{Delivery, write_response},
     message::{Body, ResponseView, Version},
     net::{
@@ -117,7 +117,7 @@ pub(super) async fn connect(
         cluster.connect_timeout()
     ));
     let dialed = std::future::poll_fn(|cx| {
-        if let Poll::Ready(done) = std::future::Future::poll(dialing.as_mut(), cx) {
+        if let Poll::Ready(done) = Future::poll(dialing.as_mut(), cx) {
             return Poll::Ready(done.map_err(|error| Failure::from(error.cause())));
         }
         if let Some(failure) = impatience(conn, cx, &mut patience, &mut false, || {
@@ -125,10 +125,7 @@ pub(super) async fn connect(
         }) {
             return Poll::Ready(Err(failure));
         }
-        match attempt::poll_gone(conn, state, cx) {
-            true => Poll::Ready(Err(Failure::new(Cause::ClientGone, "while connecting"))),
-            false => Poll::Pending,
-        }
+        if attempt::poll_gone(conn, state, cx) { Poll::Ready(Err(Failure::new(Cause::ClientGone, "while connecting"))) } else { Poll::Pending }
     })
     .await;
     let mut upstream = dialed.inspect_err(|_| in_flight.fail(now()))?;

@@ -53,15 +53,12 @@ impl Edits {
 
     /// Field `index` of the head is not written.
     pub(crate) fn drop_field(&mut self, index: usize) {
-        match self.dropped.get_mut(index / 64) {
-            Some(word) => *word |= 1 << (index % 64),
-            None => {
-                if self.dropped_more.len() <= index - 128 {
-                    self.dropped_more.resize(index - 127, false);
-                }
-                if let Some(flag) = self.dropped_more.get_mut(index - 128) {
-                    *flag = true;
-                }
+        if let Some(word) = self.dropped.get_mut(index / 64) { *word |= 1 << (index % 64) } else {
+            if self.dropped_more.len() <= index - 128 {
+                self.dropped_more.resize(index - 127, false);
+            }
+            if let Some(flag) = self.dropped_more.get_mut(index - 128) {
+                *flag = true;
             }
         }
     }

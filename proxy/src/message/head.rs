@@ -197,16 +197,6 @@ pub(crate) struct ResponseView<'a> {
     pub(crate) head: &'a ResponseHead,
 }
 
-impl<'a> ResponseView<'a> {
-    /// Values of the fields of this name, in order; case does not matter.
-    pub(crate) fn values<'n>(
-        &self,
-        name: &'n [u8],
-    ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        values(self.bytes, &self.head.fields, name)
-    }
-}
-
 fn values<'a, 'n>(
     bytes: &'a [u8],
     fields: &'a Fields,

@@ -1,9 +1,9 @@
-//! Buffers, and the free lists each worker keeps of them.
+//! Buffers, and the memory that all of a worker's may take.
 //!
 //! A connection holds a buffer only while it has work; an idle one holds none.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     rc::Rc,
 };
 
@@ -136,45 +136,5 @@ impl Buffer {
     pub(crate) fn clear(&mut self) {
         self.start = 0;
         self.end = 0;
-    }
-}
-
-/// A worker's free list of buffers of one size.
-#[derive(Clone, Debug)]
-pub(crate) struct BufferPool(Rc<Shelf>);
-
-#[derive(Debug)]
-struct Shelf {
-    free: RefCell<Vec<Buffer>>,
-    size: usize,
-    keep: usize,
-}
-
-impl BufferPool {
-    /// Buffers of `size` bytes, of which up to `keep` wait for reuse.
-    pub(crate) fn new(size: usize, keep: usize) -> Self {
-        Self(Rc::new(Shelf {
-            free: RefCell::default(),
-            size,
-            keep,
-        }))
-    }
-
-    pub(crate) fn take(&self) -> Buffer {
-        let free = self.0.free.borrow_mut().pop();
-        free.unwrap_or_else(|| Buffer::with_capacity(self.0.size))
-    }
-
-    /// Gives a buffer back. One that was grown is let go.
-    pub(crate) fn give(&self, mut buffer: Buffer) {
-        let mut free = self.0.free.borrow_mut();
-        if buffer.capacity() == self.0.size && free.len() < self.0.keep {
-            buffer.clear();
-            free.push(buffer);
-        }
-    }
-
-    pub(crate) fn size(&self) -> usize {
-        self.0.size
     }
 }

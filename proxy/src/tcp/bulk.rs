@@ -150,7 +150,7 @@ mod tests {
         first.take(59_998);
         assert_eq!((first.rest(), bulk.held()), (&[1, 1][..], 60_000));
         first.take(2);
-        assert_eq!(first.rest(), []);
+        assert_eq!(first.rest(), [0_u8; 0]);
         let second = bulk.hold(&vec![2; 60_000]);
         assert_eq!((bulk.held(), window(1 << 20)), (120_000, SCARCE_WINDOW));
         assert_eq!(window(10), 10);
