@@ -28,6 +28,7 @@ mod schema;
 mod text;
 
 pub use problem::{Problem, Problems};
+pub use text::MAX_TEXT;
 
 use engine::{Model as _, Reader, Writing, Written};
 use model::Config;

@@ -11,8 +11,8 @@ pub(crate) use environment::{Redactions, substitute};
 
 use crate::problem::{Found, Segment};
 
-/// Longest text taken. Places are kept in 32 bits; 10,000 routes are about 3 MiB.
-pub(crate) const MAX_TEXT: usize = 64 << 20;
+/// Longest text taken, in bytes. Places are kept in 32 bits; 10,000 routes are about 3 MiB.
+pub const MAX_TEXT: usize = 64 << 20;
 /// Values in one document, keys and expanded aliases included.
 /// Why: each takes 32 bytes here, and aliases could multiply them without end.
 pub(crate) const MAX_VALUES: u32 = 4_000_000;
