@@ -122,15 +122,7 @@ impl Loaded {
 
     /// The configuration that says nothing, before any was read.
     pub fn empty() -> Self {
-        let config = Config {
-            version: 1,
-            mesh: model::Mesh::default(),
-            admin: None,
-            probes: None,
-            listeners: Vec::new(),
-            routes: Vec::new(),
-            clusters: Vec::new(),
-        };
+        let config = Config::new();
         Self {
             hash: hash(&config),
             config,

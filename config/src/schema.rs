@@ -64,6 +64,7 @@ fn property(field: &Field) -> Value {
     let mut schema = refer(&field.value);
     if let Some((low, high)) = &field.range
         && low.is_number()
+        && high.is_number()
     {
         schema["minimum"] = low.clone();
         schema["maximum"] = high.clone();

@@ -22,12 +22,15 @@ use crate::{
         proxy_protocol::{self, Parsed},
         stream::Stream,
     },
-    shared::{Admission, State, Worker},
+    shared::{Admission, BUFFER, State, Worker},
     snapshot::Listener,
     tcp,
     telemetry::access_log::{Kind, Record},
     timer::now,
 };
+
+/// Whatever has to be seen before a decision fits the buffer it is read into.
+const _: () = assert!(proxy_protocol::MOST < BUFFER && detect::MOST < BUFFER);
 
 /// How long a PROXY header may take: its sender is a proxy that sends it with the connection.
 const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);

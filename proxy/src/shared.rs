@@ -58,14 +58,16 @@ pub(crate) struct Worker {
     inward: Cell<Phase>,
     outward: Cell<Phase>,
     pub(crate) cells: Cells<WorkerCells>,
-    #[allow(clippy::vec_box, reason = "a state moves between connections as a pointer")]
+    #[allow(
+        clippy::vec_box,
+        reason = "a state moves between connections as a pointer"
+    )]
     states: RefCell<Vec<Box<State>>>,
     kept_states: usize,
 }
 
 /// The working state of a connection with something to do. Taken when bytes arrive, given back
 /// when the connection has been idle for a sweep.
-#[derive(Default)]
 pub(crate) struct State {
     /// Bytes from the client: the rest of a head, body, pipelined requests.
     pub(crate) downstream: Buffer,
@@ -82,15 +84,23 @@ pub(crate) struct State {
     pub(crate) to_downstream: Vec<u8>,
 }
 
-impl State {
-    fn new() -> Box<Self> {
-        Box::new(Self {
+impl Default for State {
+    fn default() -> Self {
+        Self {
             downstream: Buffer::with_capacity(BUFFER),
             upstream: Buffer::with_capacity(BUFFER),
-            ..Self::default()
-        })
+            head: Vec::new(),
+            request: RequestHead::default(),
+            response: ResponseHead::default(),
+            edits: Edits::default(),
+            response_edits: Edits::default(),
+            to_upstream: Vec::new(),
+            to_downstream: Vec::new(),
+        }
     }
+}
 
+impl State {
     /// Whether nothing in here grew beyond the usual size.
     fn is_usual(&self) -> bool {
         let buffers = self.downstream.capacity() == BUFFER && self.upstream.capacity() == BUFFER;

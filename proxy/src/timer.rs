@@ -154,9 +154,10 @@ impl Wheel {
             }
             // The emptied list keeps its capacity for the next round.
             if let Some(place) = self.slots.get_mut(tick as usize % SLOTS)
-                && place.is_empty() {
-                    *place = slot;
-                }
+                && place.is_empty()
+            {
+                *place = slot;
+            }
             tick += 1;
         }
         self.tick = self.tick.max(now);

@@ -191,7 +191,7 @@ impl Grammar for Duration {
         schema: || {
             json!({
                 "type": "string",
-                "pattern": "^(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?([0-9]+us)?$",
+                "pattern": "^([0-9]+(h|m|s|ms|us))+$",
                 "examples": ["10s", "250ms", "1h", "1m30s", "0s"],
             })
         },

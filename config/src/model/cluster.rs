@@ -32,6 +32,7 @@ crate::engine::model! {
         max_headers: u32 = 128, in 8..=4_096;
         /// How often a request (or an opaque connection) is offered to a further endpoint when it is
         /// provable that the one before did not process it: connecting failed, or nothing was sent.
+        /// Why: three endpoints that fail at once are no accident of one of them.
         safe_resends: u32 = 2, in 0..=10;
         /// Send a PROXY protocol header first. HTTP connections are then not shared between clients.
         /// Why: an endpoint that does not expect it takes it for data.

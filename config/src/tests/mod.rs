@@ -6,3 +6,4 @@ mod files;
 mod good;
 mod load;
 mod properties;
+mod schema;

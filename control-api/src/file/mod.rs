@@ -13,6 +13,7 @@ mod watch;
 mod watch;
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;
 
 use std::io;

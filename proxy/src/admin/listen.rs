@@ -33,7 +33,10 @@ enum Socket {
 /// A socket that is accepted from.
 pub(super) enum Acceptor {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "dropping it removes the socket's file")] SocketFile,
+    ),
 }
 
 /// Who connected, and to what.

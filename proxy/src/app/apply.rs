@@ -52,11 +52,16 @@ struct Key {
 struct Prepared {
     snapshot: Snapshot,
     sockets: Vec<(Arc<str>, Key, Bound)>,
-    /// `Some`: the access log changes to this.
-    access_log: Option<Option<(model::AccessLog, AccessLog)>>,
+    access_log: LogChange,
     admin: Change,
     probes: Change,
     dns: HashMap<Arc<str>, Arc<Resolving>>,
+}
+
+/// What happens to the access log.
+enum LogChange {
+    Keep,
+    Replace(Option<(model::AccessLog, AccessLog)>),
 }
 
 /// What happens to a face.
@@ -151,23 +156,19 @@ impl App {
         sockets
     }
 
-    fn open_access_log(
-        &self,
-        config: &model::Config,
-        problems: &mut Vec<String>,
-    ) -> Option<Option<(model::AccessLog, AccessLog)>> {
+    fn open_access_log(&self, config: &model::Config, problems: &mut Vec<String>) -> LogChange {
         let wanted = config.mesh.access_log.as_ref();
         if wanted == self.access_log.as_ref().map(|(config, _)| config) {
-            return None;
+            return LogChange::Keep;
         }
         let Some(wanted) = wanted else {
-            return Some(None);
+            return LogChange::Replace(None);
         };
         match AccessLog::open(wanted, self.metrics.access_log()) {
-            Ok(log) => Some(Some((wanted.clone(), log))),
+            Ok(log) => LogChange::Replace(Some((wanted.clone(), log))),
             Err(error) => {
                 problems.push(format!("mesh.access_log: {error}"));
-                None
+                LogChange::Keep
             }
         }
     }
@@ -263,9 +264,10 @@ impl App {
         self.process
             .max_connections
             .store(limit, std::sync::atomic::Ordering::Relaxed);
+        snapshot.change_endpoints(now());
         self.process.table.store(Arc::new(snapshot));
         self.shown.resolve(dns);
-        if let Some(log) = access_log {
+        if let LogChange::Replace(log) = access_log {
             self.change_access_log(log);
         }
         self.start_workers()?;

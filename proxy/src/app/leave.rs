@@ -51,9 +51,10 @@ pub(super) async fn drain(mut app: App) -> Exit {
         worker.join();
     }
     if let Some((_, log)) = app.access_log.take()
-        && !log.close(LAST_LINES) {
-            tracing::warn!("the last access log lines could not be written in time");
-        }
+        && !log.close(LAST_LINES)
+    {
+        tracing::warn!("the last access log lines could not be written in time");
+    }
     tracing::info!(?exit, "ended");
     exit
 }

@@ -122,16 +122,12 @@ async fn serve(options: Options) -> Result<Exit, String> {
     let (first, mut updates) = match options.source {
         Source::Fixed(loaded) => (*loaded, Updates::Never),
         Source::File(path) => {
-            let text = outrigger_control_api::read_now(&path)
-                .map_err(|error| format!("{}: {error}", path.display()))?;
-            let first = read(&text, &path)?;
-            (
-                first,
-                Updates::File {
-                    source: Box::new(FileSource::new(path.clone(), &text)),
-                    path,
-                },
-            )
+            let mut source = FileSource::new(path);
+            let text = source
+                .read_now()
+                .map_err(|error| format!("{}: {error}", source.path().display()))?;
+            let first = read(&text, source.path())?;
+            (first, Updates::File(Box::new(source)))
         }
     };
     let (sender, mut orders) = options.orders.unwrap_or_else(mpsc::unbounded_channel);
@@ -149,16 +145,16 @@ async fn serve(options: Options) -> Result<Exit, String> {
     loop {
         tokio::select! {
             text = updates.next() => {
-                let _ = app.take(&updates, text).await;
+                let _ = app.take(updates.path(), text).await;
             }
             _ = signals.hangup.recv() => {
                 app.reopen_logs();
-                let _ = app.take(&updates, updates.read_now()).await;
+                let _ = app.reload(&mut updates).await;
             }
             order = orders.recv() => match order {
                 Some(Order::Drain) => break,
                 Some(Order::Reload(answer)) => {
-                    let _ = answer.send(app.take(&updates, updates.read_now()).await);
+                    let _ = answer.send(app.reload(&mut updates).await);
                 }
                 None => {}
             },
@@ -247,15 +243,23 @@ impl App {
         Ok(())
     }
 
+    /// Reads the source again, whether it changed or not.
+    async fn reload(&mut self, updates: &mut Updates) -> Result<(), String> {
+        let text = match updates {
+            Updates::Never => return Err("this configuration does not come from a file".to_owned()),
+            Updates::File(source) => source.read_now(),
+        };
+        self.take(updates.path(), text).await
+    }
+
     /// Takes over a new text of the configuration, or says why not; then the last good one serves on.
-    async fn take(&mut self, updates: &Updates, text: io::Result<String>) -> Result<(), String> {
-        let result = match (updates, text) {
-            (Updates::Never, _) => Err("this configuration does not come from a file".to_owned()),
-            (Updates::File { path, .. }, Ok(text)) => match read(&text, path) {
-                Ok(loaded) => self.apply(loaded).await,
-                Err(problems) => Err(problems),
-            },
-            (Updates::File { path, .. }, Err(error)) => Err(format!("{}: {error}", path.display())),
+    async fn take(&mut self, path: &Path, text: io::Result<String>) -> Result<(), String> {
+        let read = text
+            .map_err(|error| format!("{}: {error}", path.display()))
+            .and_then(|text| read(&text, path));
+        let result = match read {
+            Ok(loaded) => self.apply(loaded).await,
+            Err(problems) => Err(problems),
         };
         if let Err(problems) = &result {
             self.metrics.config_rejected();
@@ -292,10 +296,7 @@ impl App {
 /// What may bring another configuration.
 enum Updates {
     Never,
-    File {
-        source: Box<FileSource>,
-        path: PathBuf,
-    },
+    File(Box<FileSource>),
 }
 
 impl Updates {
@@ -303,14 +304,14 @@ impl Updates {
     async fn next(&mut self) -> io::Result<String> {
         match self {
             Self::Never => std::future::pending().await,
-            Self::File { source, .. } => source.next().await,
+            Self::File(source) => source.next().await,
         }
     }
 
-    fn read_now(&self) -> io::Result<String> {
+    fn path(&self) -> &Path {
         match self {
-            Self::Never => Err(io::ErrorKind::NotFound.into()),
-            Self::File { path, .. } => outrigger_control_api::read_now(path),
+            Self::Never => Path::new(""),
+            Self::File(source) => source.path(),
         }
     }
 }

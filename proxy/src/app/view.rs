@@ -43,6 +43,8 @@ struct State {
     /// The last refusal, while the configuration it concerns has not been replaced by a good one.
     rejected: Option<(SystemTime, String)>,
     resolving: HashMap<Arc<str>, Arc<Resolving>>,
+    /// Resolutions, successful and failed, of clusters that are gone: counters do not go back.
+    resolved_before: (u64, u64),
 }
 
 impl Shown {
@@ -86,44 +88,57 @@ impl Shown {
     }
 
     pub(super) fn resolve(&self, resolving: HashMap<Arc<str>, Arc<Resolving>>) {
-        let before = std::mem::replace(&mut self.state().resolving, resolving);
+        let mut state = self.state();
+        let before = std::mem::replace(&mut state.resolving, resolving);
+        for (name, old) in &before {
+            let kept = state.resolving.get(name);
+            if kept.is_none_or(|new| !Arc::ptr_eq(new, old)) {
+                let done = old.task.state();
+                state.resolved_before.0 += done.successes;
+                state.resolved_before.1 += done.failures;
+            }
+        }
+        drop(state);
         drop(before);
     }
 
-    fn cluster(&self, cluster: &Cluster, resolving: Option<&Arc<Resolving>>) -> Value {
-        let sum = |number: fn(&crate::telemetry::metrics::ClusterCells) -> u64| {
-            cluster.cells.total(number)
-        };
-        let endpoints: Vec<_> = cluster
-            .endpoints()
-            .all
-            .iter()
-            .map(endpoint)
-            .collect();
-        let mut shown = json!({
-            "name": &*cluster.name,
-            "endpoints": endpoints,
-            "connections": cluster.cells.iter().map(|c| c.connections.value()).sum::<i64>(),
-            "pending": cluster.cells.iter().map(|c| c.pending.value()).sum::<i64>(),
-            "requests": sum(|c| c.responses.iter().map(Counter::value).sum()),
-            "connect_failures": sum(|c| c.connect_failures.value()),
-            "resent": sum(|c| c.resent.value()),
-        });
-        if let (Some(resolving), Some(object)) = (resolving, shown.as_object_mut()) {
-            let state = resolving.task.state();
-            object.insert(
-                "dns".into(),
-                json!({
-                    "successes": state.successes,
-                    "failures": state.failures,
-                    "last_success": state.last_success.map(seconds),
-                    "error": state.error.as_deref(),
-                    "next": state.next.map(seconds),
-                }),
-            );
-        }
-        shown
+    /// Resolutions of names since the start, successful and failed.
+    fn resolutions(&self) -> (u64, u64) {
+        let state = self.state();
+        let tasks = state.resolving.values().map(|r| r.task.state());
+        tasks.fold(state.resolved_before, |(good, bad), task| {
+            (good + task.successes, bad + task.failures)
+        })
     }
+}
+
+fn show_cluster(cluster: &Cluster, resolving: Option<&Arc<Resolving>>) -> Value {
+    let sum =
+        |number: fn(&crate::telemetry::metrics::ClusterCells) -> u64| cluster.cells.total(number);
+    let endpoints: Vec<_> = cluster.endpoints().all.iter().map(endpoint).collect();
+    let mut shown = json!({
+        "name": &*cluster.name,
+        "endpoints": endpoints,
+        "connections": cluster.cells.iter().map(|c| c.connections.value()).sum::<i64>(),
+        "pending": cluster.cells.iter().map(|c| c.pending.value()).sum::<i64>(),
+        "requests": sum(|c| c.responses.iter().map(Counter::value).sum()),
+        "connect_failures": sum(|c| c.connect_failures.value()),
+        "resent": sum(|c| c.resent.value()),
+    });
+    if let (Some(resolving), Some(object)) = (resolving, shown.as_object_mut()) {
+        let state = resolving.task.state();
+        object.insert(
+            "dns".into(),
+            json!({
+                "successes": state.successes,
+                "failures": state.failures,
+                "last_success": state.last_success.map(seconds),
+                "error": state.error.as_deref(),
+                "next": state.next.map(seconds),
+            }),
+        );
+    }
+    shown
 }
 
 fn endpoint(endpoint: &Arc<Endpoint>) -> Value {
@@ -177,7 +192,7 @@ impl View for Shown {
         clusters.sort_by(|a, b| a.name.cmp(&b.name));
         clusters
             .into_iter()
-            .map(|c| self.cluster(c, resolving.get(&c.name)))
+            .map(|c| show_cluster(c, resolving.get(&c.name)))
             .collect()
     }
 
@@ -201,10 +216,13 @@ impl View for Shown {
 
     fn metrics(&self, out: &mut String) {
         let usage = Usage::read();
+        let (dns_resolved, dns_failed) = self.resolutions();
         let system = SystemStats {
             resident_bytes: usage.resident.unwrap_or(0),
             cpu_seconds: usage.cpu.map_or(0.0, |cpu| cpu.as_secs_f64()),
             open_fds: usage.open_files.unwrap_or(0),
+            dns_resolved,
+            dns_failed,
         };
         self.metrics.encode(system, out);
     }

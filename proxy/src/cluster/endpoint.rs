@@ -107,6 +107,7 @@ impl Endpoint {
         self.usable.load(Relaxed)
     }
 
+    #[cfg(test)]
     pub(crate) fn set_usable(&self, usable: bool) {
         self.usable.store(usable, Relaxed);
     }

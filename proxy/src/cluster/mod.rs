@@ -84,6 +84,7 @@ impl PickContext<'_> {
 }
 
 impl Cluster {
+    #[cfg(test)]
     /// Builds a cluster from its settings. Static endpoints are there at once, those of DNS come later.
     pub(crate) fn new(config: model::Cluster, cells: Cells<ClusterCells>) -> Self {
         Self::from_previous(config, cells, None, 0)

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    fmt::Write,
     net::SocketAddr,
     process::ExitCode,
     sync::mpsc as channel,
@@ -146,10 +147,8 @@ fn echo(name: &'static str) -> Result<SocketAddr, String> {
 fn answer(name: &str, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let mut text = format!("{name}: {} {}\n", request.method(), request.uri());
     for (field, value) in request.headers() {
-        text.push_str(&format!(
-            "{field}: {}\n",
-            value.to_str().unwrap_or("(not text)")
-        ));
+        let value = value.to_str().unwrap_or("(not text)");
+        let _ = writeln!(text, "{field}: {value}");
     }
     let mut response = Response::new(Full::from(text));
     response.headers_mut().insert(
@@ -301,24 +300,23 @@ fn report(seen: &Seen, overhead: Duration) -> String {
         times.len()
     );
     for (answer, count) in &seen.answers {
-        text.push_str(&format!("  {count:>6}  {answer}\n"));
+        let _ = writeln!(text, "  {count:>6}  {answer}");
     }
-    text.push_str(&format!(
-        "\n  seen by the client   p50 {:?}   p90 {:?}   p99 {:?}   longest {:?}\n",
-        at(0.5),
-        at(0.9),
-        at(0.99),
-        at(1.0)
-    ));
-    text.push_str(&format!(
-        "  spent in the proxy   {overhead:?} on average (metric outrigger_proxy_overhead_seconds)\n"
-    ));
+    let (p50, p90, p99, longest) = (at(0.5), at(0.9), at(0.99), at(1.0));
+    let _ = writeln!(
+        text,
+        "\n  seen by the client   p50 {p50:?}   p90 {p90:?}   p99 {p99:?}   longest {longest:?}\n  \
+         spent in the proxy   {overhead:?} on average (metric outrigger_proxy_overhead_seconds)\n"
+    );
     match seen.wrong.first() {
-        None => text.push_str("\nEvery answer was what the configuration says.\n"),
-        Some(first) => text.push_str(&format!(
-            "\n{} answers were wrong, first: {first}\n",
-            seen.wrong.len()
-        )),
+        None => text.push_str("Every answer was what the configuration says.\n"),
+        Some(first) => {
+            let _ = writeln!(
+                text,
+                "{} answers were wrong, first: {first}",
+                seen.wrong.len()
+            );
+        }
     }
     text
 }
@@ -331,5 +329,9 @@ fn invitation(addresses: &Addresses, web: SocketAddr) -> String {
 }
 
 fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
+    let mut indented = String::with_capacity(text.len() + 128);
+    for line in text.lines() {
+        let _ = writeln!(indented, "  {line}");
+    }
+    indented
 }

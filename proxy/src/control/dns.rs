@@ -66,11 +66,7 @@ pub(crate) struct DnsState {
 ///
 /// `clock` gives nanoseconds since the process began, as the workers' clocks do. Call it within a
 /// tokio runtime.
-pub(crate) fn spawn(
-    cluster: Arc<Cluster>,
-    settings: &model::Dns,
-    clock: fn() -> u64,
-) -> DnsTask {
+pub(crate) fn spawn(cluster: Arc<Cluster>, settings: &model::Dns, clock: fn() -> u64) -> DnsTask {
     spawn_with(cluster, settings, clock, System::default())
 }
 
@@ -121,7 +117,8 @@ impl DnsTask {
         self.state.borrow().clone()
     }
 
-    /// Waits for the first good answer, however long that takes: give it a deadline.
+    /// Waits until the name was resolved once.
+    #[cfg(test)]
     pub(crate) async fn resolved_once(&self) {
         self.wait_until(|state| state.successes > 0).await;
     }

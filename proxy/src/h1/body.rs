@@ -239,11 +239,11 @@ mod tests {
         fields: 4,
     };
 
-    /// Decodes input that arrives in pieces; returns payload, trailers and what is left over.
-    fn decode(
-        body: Body,
-        pieces: &[&[u8]],
-    ) -> Result<Option<(Vec<u8>, Vec<u8>, Vec<u8>)>, &'static str> {
+    /// Payload, trailers and what is left over.
+    type Decoded = Option<(Vec<u8>, Vec<u8>, Vec<u8>)>;
+
+    /// Decodes input that arrives in pieces.
+    fn decode(body: Body, pieces: &[&[u8]]) -> Result<Decoded, &'static str> {
         let mut decoder = Decoder::new(body, LIMITS);
         let mut buffer = Vec::new();
         let mut payload = Vec::new();

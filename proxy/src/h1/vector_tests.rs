@@ -51,6 +51,9 @@ struct Arriving<'a> {
     limits: &'a Limits,
 }
 
+/// Payload, and trailers.
+type Carried = (Vec<u8>, Vec<u8>);
+
 impl Arriving<'_> {
     /// Takes the next piece; `None` when there is none.
     fn more(&mut self) -> Option<()> {
@@ -81,7 +84,7 @@ impl Arriving<'_> {
     }
 
     /// A body and its trailers as they would go on.
-    fn body(&mut self, framed: Body) -> Result<Option<(Vec<u8>, Vec<u8>)>, Cause> {
+    fn body(&mut self, framed: Body) -> Result<Option<Carried>, Cause> {
         let mut decoder = Decoder::new(framed, *self.limits);
         let mut body = Vec::new();
         loop {

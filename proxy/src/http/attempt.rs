@@ -11,6 +11,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use super::{
@@ -21,13 +22,15 @@ use super::{
     record::Ledger,
     reply,
 };
+use outrigger_config::model::SendProxyProtocol;
+
 use crate::{
     cluster::{
         Cluster, PickContext,
         endpoint::{Endpoint, InFlight},
     },
     drain::Phase,
-    error::{Cause, Failure},
+    error::{Cause, Failure, Side},
     h1::{Asked, Delivery, HeadScan, Limits, parse_response, write_request, write_response},
     message::{Body, Edits, Method, RequestView, ResponseView, Version},
     net::proxy_protocol,
@@ -174,17 +177,13 @@ async fn one_try(
     cluster: &Arc<Cluster>,
     endpoint: &Arc<Endpoint>,
     patience: &mut Patience,
-    pump: &mut Option<Pump>,
+    kept: &mut Option<Pump>,
 ) -> Result<Answered, Failed> {
     let in_flight = endpoint.start();
-    let began = if ledger.tries == 1 {
-        ledger.began
-    } else {
-        now()
-    };
+    let began = now();
     patience.begin_try(began, rule.backend_timeout);
     patience.arm(&conn.timer, began);
-    let private = cluster.config.proxy_protocol != outrigger_config::model::SendProxyProtocol::Off;
+    let private = cluster.config.proxy_protocol != SendProxyProtocol::Off;
     let want = Want {
         cluster,
         endpoint,
@@ -192,89 +191,89 @@ async fn one_try(
         workers: conn.worker.process.workers,
         private,
     };
-    let asked_at = now();
     let acquired = connect(conn, state, want, patience).await;
-    let ready_at = now();
-    ledger.connecting += ready_at - asked_at;
+    ledger.sent_at = now();
+    ledger.connecting += ledger.sent_at.saturating_sub(began);
     let (mut connection, origin) = acquired.map_err(|failure| {
-        in_flight.fail(ready_at);
-        Failed {
-            safe: !matches!(
-                failure.cause,
-                Cause::ClientGone
-                    | Cause::RequestTimeout
-                    | Cause::BackendTimeout
-                    | Cause::Draining
-                    | Cause::PoolFull
-                    | Cause::PoolTimeout
-            ),
-            failure,
-        }
+        in_flight.fail(ledger.sent_at);
+        ledger.sent_at = 0;
+        // Connecting failed: nothing was sent. Waiting for a place is not worth a second endpoint.
+        let safe = matches!(
+            failure.cause,
+            Cause::ConnectionRefused | Cause::ConnectTimeout | Cause::Unreachable
+        );
+        Failed { failure, safe }
     })?;
-    ledger.sent_at = ready_at;
-    if pump.is_none() {
-        *pump = Some(start_upload(conn, state, cluster, private));
-    }
-    let Some(moving) = pump.take() else {
-        return Err(Failed {
-            failure: Failure::from(Cause::Internal),
-            safe: false,
-        });
+    let pump = match kept.take() {
+        Some(pump) => pump,
+        None => start_upload(conn, state, cluster, private),
     };
     let mut upload = Upload {
-        pump: moving,
+        pump,
         refused: false,
     };
     let outcome = head(conn, state, cluster, &mut connection, &mut upload, patience).await;
-    ledger.head_at = now();
+    let head_at = now();
     match outcome {
         Ok(()) => {
-            in_flight.observe(ledger.head_at - ledger.sent_at, ledger.head_at);
-            cluster
-                .cells
-                .at(conn.worker.id)
-                .latency
-                .observe(std::time::Duration::from_nanos(
-                    ledger.head_at - ledger.sent_at,
-                ));
+            ledger.head_at = head_at;
             ledger.upstream_status = state.response.status;
-            if state.response.status >= 500 {
-                in_flight.fail(ledger.head_at);
-            }
+            answered(conn, ledger, cluster, &in_flight);
             let exchange = Exchange {
                 connection,
                 in_flight,
                 upload,
             };
-            Ok(if state.response.status == 101 {
-                Answered::Switched(exchange)
-            } else {
-                Answered::Response(exchange)
+            Ok(match state.response.status {
+                101 => Answered::Switched(exchange),
+                _ => Answered::Response(exchange),
             })
         }
         Err(failure) => {
-            ledger.head_at = 0;
-            if failure.cause.side() == crate::error::Side::Upstream {
-                in_flight.fail(now());
+            if failure.cause.side() == Side::Upstream {
+                in_flight.fail(head_at);
             }
             ledger.received += upload.pump.moved;
-            let lost = failure.cause == Cause::UpstreamClosed && state.upstream.is_empty();
-            let untouched = lost && upload.pump.is_untouched() && upload.pump.is_blocked();
-            let repeatable = lost
-                && origin == Origin::Reused
-                && state.request.method.is_idempotent()
-                && state.request.body == Body::None;
-            if untouched {
-                *pump = Some(upload.pump);
-            } else {
-                state.to_upstream = upload.pump.into_out();
-            }
-            state.upstream.clear();
-            Err(Failed {
-                failure,
-                safe: untouched || repeatable,
-            })
+            Err(failed(state, failure, origin, upload.pump, kept))
         }
+    }
+}
+
+/// Tells balancer and metrics of an answer.
+fn answered(conn: &Conn, ledger: &Ledger, cluster: &Cluster, in_flight: &InFlight) {
+    let latency = ledger.head_at.saturating_sub(ledger.sent_at);
+    let cells = cluster.cells.at(conn.worker.id);
+    cells.latency.observe(Duration::from_nanos(latency));
+    if ledger.upstream_status >= 500 {
+        in_flight.fail(ledger.head_at);
+    } else {
+        in_flight.observe(latency, ledger.head_at);
+    }
+}
+
+/// Judges whether the request may be sent again after `failure`, and keeps what is needed for it.
+fn failed(
+    state: &mut State,
+    failure: Failure,
+    origin: Origin,
+    pump: Pump,
+    kept: &mut Option<Pump>,
+) -> Failed {
+    let lost = failure.cause == Cause::UpstreamClosed && state.upstream.is_empty();
+    let untouched = lost && pump.is_untouched() && pump.is_blocked();
+    let repeatable = lost
+        && origin == Origin::Reused
+        && state.request.method.is_idempotent()
+        && state.request.body == Body::None;
+    if untouched {
+        *kept = Some(pump);
+    } else {
+        state.to_upstream = pump.into_out();
+    }
+    state.upstream.clear();
+    Failed {
+        failure,
+        safe: untouched || repeatable,
     }
 }
 
@@ -295,7 +294,11 @@ async fn connect(
         {
             return Poll::Ready(Err(failure));
         }
-        if poll_gone(conn, state, cx) { Poll::Ready(Err(Failure::new(Cause::ClientGone, "while connecting"))) } else { Poll::Pending }
+        if poll_gone(conn, state, cx) {
+            Poll::Ready(Err(Failure::new(Cause::ClientGone, "while connecting")))
+        } else {
+            Poll::Pending
+        }
     })
     .await
 }
@@ -339,7 +342,6 @@ fn start_upload(conn: &Conn, state: &mut State, cluster: &Cluster, greet: bool) 
 
 /// The PROXY protocol header of a connection that serves this client alone.
 pub(crate) fn greeting(conn: &Conn, cluster: &Cluster, out: &mut Vec<u8>) {
-    use outrigger_config::model::SendProxyProtocol;
     let version = match cluster.config.proxy_protocol {
         SendProxyProtocol::Off => return,
         SendProxyProtocol::V1 => proxy_protocol::Version::V1,
@@ -467,12 +469,16 @@ impl Upload {
         if self.refused || self.pump.is_done() {
             return Ok(());
         }
-        let moved = if self.pump.source_done() { Poll::Ready(Ok(Progress::SourceDone)) } else { self.pump.poll(
-            cx,
-            &mut conn.stream,
-            &mut state.downstream,
-            &mut connection.stream,
-        ) };
+        let moved = if self.pump.source_done() {
+            Poll::Ready(Ok(Progress::SourceDone))
+        } else {
+            self.pump.poll(
+                cx,
+                &mut conn.stream,
+                &mut state.downstream,
+                &mut connection.stream,
+            )
+        };
         match moved {
             Poll::Ready(Ok(Progress::SourceDone)) => {
                 if let Poll::Ready(Err(_)) =

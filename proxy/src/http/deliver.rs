@@ -48,35 +48,28 @@ pub(super) async fn response(
     } = exchange;
     let mut close = !state.request.keep_alive || conn.is_leaving();
     let (encoding, body) = framing(state.response.body, state.request.version, &mut close);
-    let out = write_head(
-        state,
-        rule,
-        backend,
-        &in_flight.endpoint,
-        Delivery {
-            body,
-            close,
-            version: state.request.version,
-            upgrade: false,
-        },
-    );
-    let head_len = state.response.len;
-    state.upstream.consume(head_len);
-    let limits = Limits {
-        line: usize::MAX / 2,
-        ..conn.listener.http.limits
+    let delivery = Delivery {
+        body,
+        close,
+        version: state.request.version,
+        upgrade: false,
     };
-    let written = out.len() as u64;
+    let out = write_head(state, rule, backend, &in_flight.endpoint, delivery);
+    state.upstream.consume(state.response.len);
+    ledger.status = state.response.status;
+    ledger.sent += out.len() as u64;
     let plan = Plan {
         body: state.response.body,
         encoding,
-        limits,
+        limits: Limits {
+            line: usize::MAX / 2,
+            ..conn.listener.http.limits
+        },
         most: u64::MAX,
         from_upstream: true,
         budget: conn.worker.budget.clone(),
     };
     let mut pump = Pump::new(plan, out);
-    ledger.status = state.response.status;
     let read = poll_fn(|cx| {
         poll_relay(
             cx,
@@ -89,58 +82,46 @@ pub(super) async fn response(
         )
     })
     .await;
-    ledger.answered_at = if ledger.answered_at == 0 {
-        now()
-    } else {
-        ledger.answered_at
-    };
-    let done = match read {
-        Ok(done) => done,
-        Err(failure) => return Err(fail(state, ledger, pump, upload, failure)),
-    };
-    let complete = upload.is_complete();
-    let clean = pump.unread(&state.upstream) == 0;
-    if state.response.keep_alive && complete && clean {
-        let kept = state.response.keep_alive_timeout;
-        connection.release(ledger.answered_at, kept, conn.worker.process.workers);
+    ledger.answered_at = now();
+    let reusable = state.response.keep_alive
+        && upload.is_complete()
+        && pump.source_done()
+        && pump.unread(&state.upstream) == 0;
+    if reusable {
+        let announced = state.response.keep_alive_timeout;
+        connection.release(ledger.answered_at, announced, conn.worker.process.workers);
     } else {
         drop(connection);
     }
-    if done == Progress::SourceDone {
-        let flushed = poll_fn(|cx| poll_rest(cx, conn, state, &mut pump, &mut patience)).await;
-        if let Err(failure) = flushed {
-            return Err(fail(state, ledger, pump, upload, failure));
+    let written = match read {
+        Ok(Progress::Done) => Ok(()),
+        Ok(Progress::SourceDone) => {
+            poll_fn(|cx| poll_rest(cx, conn, state, &mut pump, &mut patience)).await
         }
-    }
+        Err(failure) => Err(failure),
+    };
     drop(in_flight);
-    let read_all = upload.is_read();
-    ledger.sent += written + pump.moved;
-    let (received, lent) = upload.finish();
-    ledger.received += received;
-    state.to_upstream = lent;
-    state.to_downstream = pump.into_out();
-    state.upstream.clear();
-    usual(state);
-    Ok(if close || !read_all {
-        Next::Close
-    } else {
-        Next::KeepAlive
-    })
+    close |= !upload.is_read();
+    let untouched = pump.is_untouched() && pump.is_blocked();
+    settle(state, ledger, pump, upload);
+    match written {
+        Ok(()) if close => Ok(Next::Close),
+        Ok(()) => Ok(Next::KeepAlive),
+        // Nothing has left yet: the client can still be told properly.
+        Err(failure) if untouched => {
+            ledger.status = 0;
+            ledger.sent = 0;
+            Err(failure.into())
+        }
+        Err(failure) => Err(Stop {
+            failure,
+            answered: true,
+        }),
+    }
 }
 
-/// Ends the books of a response that failed on the way.
-fn fail(
-    state: &mut State,
-    ledger: &mut Ledger,
-    pump: Pump,
-    upload: Upload,
-    failure: Failure,
-) -> Stop {
-    // Nothing has left yet: the client can still be told properly.
-    let answered = !(pump.is_untouched() && pump.is_blocked());
-    if !answered {
-        ledger.status = 0;
-    }
+/// Enters what was moved into the books, and gives back what was lent.
+fn settle(state: &mut State, ledger: &mut Ledger, pump: Pump, upload: Upload) {
     ledger.sent += pump.moved;
     let (received, lent) = upload.finish();
     ledger.received += received;
@@ -148,7 +129,6 @@ fn fail(
     state.to_downstream = pump.into_out();
     state.upstream.clear();
     usual(state);
-    Stop { failure, answered }
 }
 
 /// How the response is framed for this client.
@@ -211,8 +191,13 @@ fn write_head(
 /// Names the endpoint to a client that should come back to it (GEP-1619). Not readable by
 /// scripts; `Secure` would keep it off the plain connections we serve.
 fn set_cookie(session: &Session, token: &str, edits: &mut Edits) {
-    let age = session.max_age.map_or_else(String::new, |age| format!("; Max-Age={}", age.as_secs()));
-    let value = format!("{}={token}; Path={}; HttpOnly; SameSite=Lax{age}", session.cookie, session.path);
+    let age = session
+        .max_age
+        .map_or_else(String::new, |age| format!("; Max-Age={}", age.as_secs()));
+    let value = format!(
+        "{}={token}; Path={}; HttpOnly; SameSite=Lax{age}",
+        session.cookie, session.path
+    );
     edits.add("Set-Cookie", value.as_bytes());
 }
 

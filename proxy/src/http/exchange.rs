@@ -111,9 +111,10 @@ async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<
         &mut conn.worker.random.borrow_mut(),
     )?;
     if let Body::Length(n) = state.request.body
-        && n > settings.max_body {
-            return Err(Failure::new(Cause::RequestBodyTooLarge, "Content-Length").into());
-        }
+        && n > settings.max_body
+    {
+        return Err(Failure::new(Cause::RequestBodyTooLarge, "Content-Length").into());
+    }
     if state.request.method == Method::Connect && !settings.connect {
         return Err(Failure::from(Cause::ConnectRefused).into());
     }

@@ -81,7 +81,6 @@ fn look(bytes: &[u8], fields: &Fields, edits: &mut Edits, trusted: bool) -> Seen
     let mut seen = Seen::default();
     for (index, field) in fields.iter().enumerate() {
         let drop = match field.known {
-            Known::Other | Known::Host | Known::ContentLength => continue,
             Known::Connection => {
                 seen.lists_fields |= lists_fields(field.value.of(bytes));
                 continue;

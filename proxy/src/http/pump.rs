@@ -33,7 +33,7 @@ const READ_AHEAD: usize = 65_536;
 const BULK: usize = 262_144;
 
 /// Which side a transfer failed on.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Broken {
     /// The source ended before the body did.
     SourceEnded,
@@ -176,7 +176,9 @@ impl Pump {
                 }));
             }
             if self.is_blocked() {
-                let flushed = self.poll_flush(cx, buffer, sink).map_err(|_| Broken::SinkFailed)?;
+                let flushed = self
+                    .poll_flush(cx, buffer, sink)
+                    .map_err(|_| Broken::SinkFailed)?;
                 self.slow |= flushed.is_pending();
                 ready!(flushed);
                 continue;
@@ -338,11 +340,12 @@ impl Pump {
             // The usual end of a response: send it with the last chunk.
             let rest = buffer.filled().get(len..).unwrap_or_default();
             if rest.starts_with(b"\r\n0\r\n\r\n")
-                && let Step::End { skip, .. } = self.decoder.step(rest)? {
-                    self.behind = skip;
-                    self.tail = b"\r\n0\r\n\r\n";
-                    self.ended = true;
-                }
+                && let Step::End { skip, .. } = self.decoder.step(rest)?
+            {
+                self.behind = skip;
+                self.tail = b"\r\n0\r\n\r\n";
+                self.ended = true;
+            }
         } else if self.decoder.is_done() {
             self.ended = true;
         }

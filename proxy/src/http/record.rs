@@ -104,9 +104,9 @@ impl Ledger {
                 .at(worker)
                 .responses
                 .get(usize::from(self.upstream_status / 100))
-            {
-                class.inc();
-            }
+        {
+            class.inc();
+        }
         if let Some(log) = conn.worker.log() {
             self.log(&log, conn, state, duration, overhead);
         }

@@ -222,7 +222,7 @@ mod tests {
         let reply = for_failure(&failure, false, true);
         assert_eq!(
             text(&reply, KEEP),
-            "HTTP/1.1 404 Not Found\nContent-Type: text/plain; charset=utf-8\nProxy-Status: outrigger; error=route_not_found\nContent-Length: 44\n\n404 Not Found: No route matches the request.\n"
+            "HTTP/1.1 404 Not Found\nContent-Type: text/plain; charset=utf-8\nProxy-Status: outrigger; error=route_not_found\nContent-Length: 45\n\n404 Not Found: No route matches the request.\n"
         );
         let reply = for_failure(&Failure::from(Cause::ConnectionRefused), true, false);
         let body = text(

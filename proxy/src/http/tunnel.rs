@@ -125,7 +125,11 @@ pub(super) async fn connect(
         }) {
             return Poll::Ready(Err(failure));
         }
-        if attempt::poll_gone(conn, state, cx) { Poll::Ready(Err(Failure::new(Cause::ClientGone, "while connecting"))) } else { Poll::Pending }
+        if attempt::poll_gone(conn, state, cx) {
+            Poll::Ready(Err(Failure::new(Cause::ClientGone, "while connecting")))
+        } else {
+            Poll::Pending
+        }
     })
     .await;
     let mut upstream = dialed.inspect_err(|_| in_flight.fail(now()))?;

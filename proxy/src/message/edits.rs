@@ -6,7 +6,6 @@
 pub(crate) struct HeaderLine {
     /// `name: value\r\n`.
     line: Box<[u8]>,
-    name: usize,
 }
 
 impl HeaderLine {
@@ -14,12 +13,7 @@ impl HeaderLine {
     pub(crate) fn new(name: &str, value: &str) -> Self {
         Self {
             line: format!("{name}: {value}\r\n").into_bytes().into(),
-            name: name.len(),
         }
-    }
-
-    pub(crate) fn name(&self) -> &[u8] {
-        self.line.get(..self.name).unwrap_or_default()
     }
 
     pub(crate) fn line(&self) -> &[u8] {
@@ -53,7 +47,9 @@ impl Edits {
 
     /// Field `index` of the head is not written.
     pub(crate) fn drop_field(&mut self, index: usize) {
-        if let Some(word) = self.dropped.get_mut(index / 64) { *word |= 1 << (index % 64) } else {
+        if let Some(word) = self.dropped.get_mut(index / 64) {
+            *word |= 1 << (index % 64);
+        } else {
             if self.dropped_more.len() <= index - 128 {
                 self.dropped_more.resize(index - 127, false);
             }

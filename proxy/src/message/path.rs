@@ -4,8 +4,7 @@
 //! Escapes of unreserved characters are decoded (RFC 3986 section 6.2.2.2: `/%61dmin` is
 //! `/admin`, and a rule for the one must see the other), then dot segments are resolved (section
 //! 5.2.4). Every other escape stays as the client wrote it, and so do `;param` and, unless asked
-//! otherwise, empty segments: decoding those could change what a path means. [`is_ambiguous`]
-//! tells who must judge a path that servers are known to read in more than one way.
+//! otherwise, empty segments: decoding those could change what a path means.
 //!
 //! Refused rather than repaired: escapes that are none, `%00`, and `..` above the root.
 
@@ -62,20 +61,6 @@ pub(crate) fn normalise(path: &[u8], merge_slashes: bool) -> Result<Option<Box<s
     let resolved = resolve(&decode_unreserved(path), merge_slashes)?;
     let text = String::from_utf8(resolved).map_err(|_| PathError::BadByte)?;
     Ok(Some(text.into_boxed_str()))
-}
-
-/// Whether servers are known to disagree on what this path means: it holds a backslash, a path
-/// parameter (`;`, which also makes `..;` of `..`), an escaped form of these or of a slash, or an
-/// empty segment. Takes a normalised path.
-pub(crate) fn is_ambiguous(path: &[u8]) -> bool {
-    let empty_segment = path.windows(2).any(|pair| pair == b"//");
-    empty_segment
-        || path.iter().any(|byte| matches!(byte, b';' | b'\\'))
-        || memchr::memchr_iter(b'%', path).any(|at| {
-            let escape = path.get(at + 1..at + 3).unwrap_or_default();
-            let is = |other: &[u8; 2]| escape.eq_ignore_ascii_case(other);
-            is(b"2f") || is(b"5c") || is(b"3b")
-        })
 }
 
 /// Nothing here can need a change: no escape, nothing that may begin a dot segment. Written as a
@@ -275,18 +260,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn ambiguous_paths_are_told() {
-        for path in [
-            "/a%2fb", "/a%2F", "/%5c", "/a\\b", "/a;b", "/..%3B/x", "/..;/x", "//a", "/a//",
-        ] {
-            assert!(is_ambiguous(path.as_bytes()), "{path}");
-        }
-        for path in ["", "*", "/", "/a/b", "/a%20b", "/%252f", "/a%2"] {
-            assert!(!is_ambiguous(path.as_bytes()), "{path}");
-        }
-    }
-
     /// Section 5.2.4 on a list of segments, without any shortcut.
     fn oracle(path: &str, merge_slashes: bool) -> Result<String, PathError> {
         let mut decoded = String::new();
@@ -345,7 +318,6 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(path: Vec<u8>, merge: bool) {
             let _ = normalise(&path, merge);
-            is_ambiguous(&path);
         }
     }
 }

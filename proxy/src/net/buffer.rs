@@ -2,10 +2,7 @@
 //!
 //! A connection holds a buffer only while it has work; an idle one holds none.
 
-use std::{
-    cell::Cell,
-    rc::Rc,
-};
+use std::{cell::Cell, rc::Rc};
 
 /// Bytes received and not yet consumed: `data[start..end]`. The storage is initialised once.
 #[derive(Debug, Default)]

@@ -58,8 +58,10 @@ pub(crate) fn compile(
     let name: Arc<str> = config.name.as_str().into();
     let of = Arc::clone(&name);
     let rules = list("rules", &config.rules, move |index, settings| {
+        let _ = index;
         let rule = Rule {
             route: Arc::clone(&of),
+            #[cfg(test)]
             index,
             matches: matches(&settings.matches)?,
             filters: filters(&settings.filters)?,
@@ -292,7 +294,7 @@ mod tests {
         assert!(matches!(&*route.hosts, [Host::Exact(a), Host::Suffix(b)]
             if &**a == b"a.example" && &**b == b"b.example"));
         let rule = &route.rules[0];
-        assert_eq!((&*rule.route, rule.index), ("shop", 0));
+        assert_eq!(&*rule.route, "shop");
         assert_eq!(rule.request_timeout, None);
         assert_eq!(rule.backend_timeout, Some(Duration::from_secs(3)));
         let picked = rule

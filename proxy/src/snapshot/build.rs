@@ -35,7 +35,7 @@ pub(crate) fn build(
         clusters,
         ..
     } = &source.config;
-    let clusters = build_clusters(clusters, previous, metrics, now);
+    let (clusters, to_change) = build_clusters(clusters, previous, metrics, now);
     let routes = build_routes(routes, previous, &clusters, metrics)?;
     let mut tables = Tables {
         config: &source.config,
@@ -52,6 +52,7 @@ pub(crate) fn build(
         listeners: built,
         routes,
         clusters,
+        to_change,
         source,
     })
 }
@@ -63,13 +64,14 @@ fn build_clusters(
     previous: &Snapshot,
     metrics: &Metrics,
     now: u64,
-) -> Clusters {
+) -> (Clusters, Vec<Arc<Cluster>>) {
     let mut clusters = Clusters::default();
+    let mut to_change = Vec::new();
     for config in configs {
         let old = previous.clusters.get(config.name.as_str());
         let cluster = match old {
             Some(old) if old.can_become(config) => {
-                old.apply(config, now);
+                to_change.push(Arc::clone(old));
                 Arc::clone(old)
             }
             _ => {
@@ -84,7 +86,7 @@ fn build_clusters(
         };
         clusters.insert(Arc::clone(&cluster.name), cluster);
     }
-    clusters
+    (clusters, to_change)
 }
 
 /// A route is kept if its text is the same and every cluster it names is the same object.

@@ -32,6 +32,8 @@ pub(crate) struct Snapshot {
     /// In the order of the configuration's routes.
     pub(crate) routes: Vec<Arc<Route>>,
     pub(crate) clusters: HashMap<Arc<str>, Arc<Cluster>, foldhash::fast::RandomState>,
+    /// Clusters kept from the version before whose endpoints this one changes.
+    pub(crate) to_change: Vec<Arc<Cluster>>,
 }
 
 /// A listener, ready for use.
@@ -75,6 +77,20 @@ impl Snapshot {
             listeners: Vec::new(),
             routes: Vec::new(),
             clusters: HashMap::default(),
+            to_change: Vec::new(),
+        }
+    }
+
+    /// Gives kept clusters the endpoints of this version. Only now, with the swap: a version that
+    /// is refused must not have changed anything.
+    pub(crate) fn change_endpoints(&self, now: u64) {
+        let configs = &self.source.config.clusters;
+        let by_name: HashMap<&str, _, foldhash::fast::RandomState> =
+            configs.iter().map(|c| (c.name.as_str(), c)).collect();
+        for cluster in &self.to_change {
+            if let Some(config) = by_name.get(&*cluster.name) {
+                cluster.apply(config, now);
+            }
         }
     }
 

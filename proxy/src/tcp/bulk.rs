@@ -43,6 +43,7 @@ impl Bulk {
         }))
     }
 
+    #[cfg(test)]
     /// Bytes that wait for slow receivers now.
     pub(crate) fn held(&self) -> usize {
         self.0.held.get()

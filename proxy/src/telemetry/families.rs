@@ -52,6 +52,7 @@ impl Family {
         }
     }
 
+    #[cfg(test)]
     /// The name under which its samples are queried; a histogram's gets further suffixes.
     pub(super) fn name(&self) -> String {
         let by_kind = match self.kind {

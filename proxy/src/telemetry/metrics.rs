@@ -24,14 +24,6 @@ impl CauseCounters {
         let counter = self.0.get().and_then(|all| all.get(cause as usize));
         counter.map_or(0, Counter::value)
     }
-
-    /// Causes that occurred, with their counts.
-    pub(crate) fn seen(&self) -> impl Iterator<Item = (Cause, u64)> + '_ {
-        Cause::ALL
-            .iter()
-            .map(|cause| (*cause, self.value(*cause)))
-            .filter(|(_, n)| *n > 0)
-    }
 }
 
 /// Of one listener.

@@ -43,8 +43,6 @@ pub(crate) struct Metrics {
     config: Mutex<ConfigState>,
     reloads_applied: AtomicU64,
     reloads_rejected: AtomicU64,
-    dns_ok: AtomicU64,
-    dns_errors: AtomicU64,
     access_log: Arc<LogCounters>,
 }
 
@@ -70,6 +68,9 @@ pub(crate) struct SystemStats {
     /// User and system time.
     pub(crate) cpu_seconds: f64,
     pub(crate) open_fds: u64,
+    /// Resolutions of names that succeeded and failed.
+    pub(crate) dns_resolved: u64,
+    pub(crate) dns_failed: u64,
 }
 
 impl Metrics {
@@ -85,8 +86,6 @@ impl Metrics {
             config: Mutex::default(),
             reloads_applied: AtomicU64::new(0),
             reloads_rejected: AtomicU64::new(0),
-            dns_ok: AtomicU64::new(0),
-            dns_errors: AtomicU64::new(0),
             access_log: Arc::default(),
         }
     }
@@ -129,16 +128,6 @@ impl Metrics {
         lock(&self.config).rejected = true;
     }
 
-    /// A name was resolved.
-    pub(crate) fn dns_resolved(&self) {
-        self.dns_ok.fetch_add(1, Relaxed);
-    }
-
-    /// A name could not be resolved.
-    pub(crate) fn dns_failed(&self) {
-        self.dns_errors.fetch_add(1, Relaxed);
-    }
-
     /// Appends everything as `OpenMetrics` 1.0 text.
     pub(crate) fn encode(&self, system: SystemStats, out: &mut String) {
         let mut registry = prometheus_client::registry::Registry::default();
@@ -159,8 +148,8 @@ impl Metrics {
                 config_age: config
                     .since
                     .map_or(Duration::ZERO, |since| now.duration_since(since)),
-                dns_ok: self.dns_ok.load(Relaxed),
-                dns_errors: self.dns_errors.load(Relaxed),
+                dns_ok: system.dns_resolved,
+                dns_errors: system.dns_failed,
                 log_lines: self.access_log.lines.load(Relaxed),
                 log_dropped: self.access_log.dropped.load(Relaxed),
                 uptime: now.duration_since(self.started),

@@ -95,15 +95,18 @@ impl Pools {
         let pool = self.of(want.endpoint);
         let settings = &want.cluster.config.pool;
         if !want.private
-            && let Some(connection) = pool.checkout(now(), settings) {
-                want.cluster.cells.at(want.worker).reused.inc();
-                return Ok((connection, Origin::Reused));
-            }
+            && let Some(connection) = pool.checkout(now(), settings)
+        {
+            want.cluster.cells.at(want.worker).reused.inc();
+            return Ok((connection, Origin::Reused));
+        }
         let limit = share(settings.max_connections, want.workers);
-        if pool.open.get() >= limit && !pool.drop_oldest()
-            && let Some(reused) = pool.wait(&want, limit).await? {
-                return Ok((reused, Origin::Reused));
-            }
+        if pool.open.get() >= limit
+            && !pool.drop_oldest()
+            && let Some(reused) = pool.wait(&want, limit).await?
+        {
+            return Ok((reused, Origin::Reused));
+        }
         pool.connect(&want)
             .await
             .map(|connection| (connection, Origin::Fresh))
@@ -177,10 +180,11 @@ impl Pool {
     /// The connection that has been idle longest shows most.
     fn look_at_oldest(&self, now: u64) {
         if let Some(oldest) = self.idle.borrow_mut().first_mut()
-            && oldest.connection.is_open() {
-                oldest.alive = now.saturating_sub(oldest.since);
-                self.habits.alive_at(oldest.alive);
-            }
+            && oldest.connection.is_open()
+        {
+            oldest.alive = now.saturating_sub(oldest.since);
+            self.habits.alive_at(oldest.alive);
+        }
     }
 
     /// Makes room for a new connection.
@@ -210,9 +214,10 @@ impl Pool {
             loop {
                 self.freed.notified().await;
                 if !want.private
-                    && let Some(connection) = self.checkout(now(), settings) {
-                        return Some(connection);
-                    }
+                    && let Some(connection) = self.checkout(now(), settings)
+                {
+                    return Some(connection);
+                }
                 if self.open.get() < limit || self.drop_oldest() {
                     return None;
                 }

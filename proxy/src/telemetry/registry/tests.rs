@@ -11,6 +11,8 @@ use crate::error::Cause;
 fn scrape(metrics: &Metrics) -> String {
     let mut out = String::new();
     let system = SystemStats {
+        dns_failed: 1,
+        dns_resolved: 0,
         resident_bytes: 4 << 20,
         cpu_seconds: 1.5,
         open_fds: 12,
@@ -46,7 +48,6 @@ fn busy() -> Metrics {
     cells.latency.observe(Duration::from_micros(800));
     metrics.worker().at(0).panics.inc();
     metrics.config_applied(7, "ab\"c");
-    metrics.dns_failed();
     metrics.access_log().lines.fetch_add(3, Relaxed);
     metrics
 }
