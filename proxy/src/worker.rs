@@ -8,8 +8,9 @@ use std::{
 };
 
 use tokio::{
+    runtime::{Builder, LocalOptions},
     sync::{mpsc, oneshot},
-    task::{AbortHandle, LocalSet},
+    task::AbortHandle,
 };
 
 use crate::{
@@ -60,12 +61,24 @@ impl Handle {
     pub(crate) fn spawn(parts: Parts) -> io::Result<Self> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let name = format!("worker-{}", parts.id);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let (started, start) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name(name).spawn(move || {
-            LocalSet::new().block_on(&runtime, run(Worker::new(parts), inbox));
+            // A runtime that never leaves its thread: its tasks need not be `Send`, and waking one
+            // from within costs no system call.
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            match runtime {
+                Ok(runtime) => {
+                    let _ = started.send(Ok(()));
+                    runtime.block_on(run(Worker::new(parts), inbox));
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            }
         })?;
+        start.recv().map_err(io::Error::other)??;
         Ok(Self { orders, thread })
     }
 

@@ -14,7 +14,7 @@ use super::{
     Conn, Next,
     attempt::{Exchange, Upload, impatience, usual},
     exchange::Stop,
-    forwarded,
+    forwarded, parting,
     patience::Patience,
     pump::{Broken, Encoding, Plan, Progress, Pump},
     record::Ledger,
@@ -101,11 +101,12 @@ pub(super) async fn response(
         Err(failure) => Err(failure),
     };
     drop(in_flight);
-    close |= !upload.is_read();
+    let request_read = upload.is_read();
+    close |= !request_read;
     let untouched = pump.is_untouched() && pump.is_blocked();
     settle(state, ledger, pump, upload);
     match written {
-        Ok(()) if close => Ok(Next::Close),
+        Ok(()) if close => Ok(parting(state, request_read)),
         Ok(()) => Ok(Next::KeepAlive),
         // Nothing has left yet: the client can still be told properly.
         Err(failure) if untouched => {

@@ -71,7 +71,7 @@ async fn conclude(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, stop:
     let cause = stop.failure.cause;
     let silent = stop.answered || matches!(cause, Cause::ClientGone | Cause::ClientStalled);
     let next = if silent {
-        Next::Abort
+        Next::Drop
     } else {
         let json = state.request.len > 0
             && reply::prefers_json(&RequestView {
@@ -88,7 +88,7 @@ async fn conclude(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, stop:
                 ledger.sent += answer.body.len() as u64;
                 next
             }
-            Err(_) => Next::Abort,
+            Err(_) => Next::Drop,
         }
     };
     ledger.failure = Some(stop.failure);

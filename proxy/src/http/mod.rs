@@ -67,8 +67,9 @@ enum Next {
     KeepAlive,
     /// Tell the client that we are done, let it read what it was sent, close.
     Close,
-    /// Nothing more can be done with this connection.
-    Abort,
+    /// Just close: the client will send nothing more and has been sent everything, or nothing more
+    /// can be done with this connection.
+    Drop,
 }
 
 /// Why waiting for a head ended.
@@ -115,7 +116,7 @@ async fn burst(conn: &mut Conn, state: &mut State) -> bool {
                 linger(conn, state).await;
                 return false;
             }
-            Next::Abort => return false,
+            Next::Drop => return false,
         }
     }
 }
@@ -216,6 +217,16 @@ async fn linger(conn: &mut Conn, state: &mut State) {
     })
     .await;
     state.downstream.clear();
+}
+
+/// How a connection is closed after a response. A client that asked for it and whose request was
+/// read to its end has nothing under way that a plain close could turn into a reset.
+fn parting(state: &State, request_read: bool) -> Next {
+    if request_read && !state.request.keep_alive && state.downstream.is_empty() {
+        Next::Drop
+    } else {
+        Next::Close
+    }
 }
 
 impl Conn {

@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{Conn, Next, patience::Patience};
+use super::{Conn, Next, parting, patience::Patience};
 use crate::{
     error::{Cause, Failure},
     filter::Reply,
@@ -126,7 +126,11 @@ pub(super) async fn send(
     out.clear();
     state.to_downstream = out;
     sent?;
-    Ok(if close { Next::Close } else { Next::KeepAlive })
+    Ok(if close {
+        parting(state, !unread && state.request.len > 0)
+    } else {
+        Next::KeepAlive
+    })
 }
 
 fn is_head(head: &RequestHead) -> bool {

@@ -190,7 +190,7 @@ async fn join(
     ledger.sent += summary.down_bytes;
     ledger.tunnel = Some((summary.up_bytes, summary.down_bytes));
     ledger.failure = summary.end.cause().map(Failure::from);
-    Ok(Next::Abort)
+    Ok(Next::Drop)
 }
 
 /// The bounds of a joined or opaque connection: idle time, age, and the life of the process.
