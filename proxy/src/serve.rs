@@ -16,13 +16,12 @@ use crate::{
     error::{Cause, Failure},
     http::{self, Bounds, Conn},
     net::{
-        accept::Peer,
         connect::{ConnectOptions, connect},
         detect::{self, Detected},
         proxy_protocol::{self, Parsed},
         stream::Stream,
     },
-    shared::{Admission, BUFFER, State, Worker},
+    shared::{BUFFER, State},
     snapshot::Listener,
     tcp,
     telemetry::access_log::{Kind, Record},
@@ -35,53 +34,26 @@ const _: () = assert!(proxy_protocol::MOST < BUFFER && detect::MOST < BUFFER);
 /// How long a PROXY header may take: its sender is a proxy that sends it with the connection.
 const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves a connection of `listener`. `admission` counts it until the end.
-pub(crate) async fn serve(
-    worker: Rc<Worker>,
-    listener: Arc<Listener>,
-    version: u64,
-    stream: Stream,
-    peer: Peer,
-    admission: Admission,
-) {
-    let timer = worker.timers.timer();
-    let guard = PanicGuard(Rc::clone(&worker));
-    let mut conn = Conn {
-        stream,
-        timer,
-        worker,
-        version,
-        peer: peer.remote,
-        local: peer.local,
-        opened: now(),
-        served: 0,
-        listener,
-    };
-    let needs_look = conn.listener.config.proxy_protocol != AcceptProxyProtocol::Off
-        || conn.listener.config.protocol != Protocol::Http;
-    if needs_look {
-        // Rarely more than one poll: boxed, so that it does not add to what an idle connection holds.
+/// Serves an accepted connection to its end.
+pub(crate) async fn serve(mut conn: Box<Conn>) {
+    let mut state = None;
+    if needs_look(&conn.listener) {
+        // Boxed, as the rest that an idle HTTP connection does not need.
         match Box::pin(look(&mut conn)).await {
-            Ok((Spoken::Http, state)) => http::serve(conn, state).await,
-            Ok((Spoken::Opaque(cluster), state)) => Box::pin(opaque(conn, &cluster, state)).await,
-            Err(failure) => end_early(&conn, &failure),
+            Ok((Spoken::Http, read)) => state = read,
+            Ok((Spoken::Opaque(cluster), read)) => {
+                return Box::pin(opaque(conn, cluster, read)).await;
+            }
+            Err(failure) => return end_early(&conn, &failure),
         }
-    } else {
-        http::serve(conn, None).await;
     }
-    drop(admission);
-    std::mem::forget(guard);
+    http::serve(conn, state).await;
 }
 
-/// Counts a panic; the runtime ends the connection's task and nothing else.
-struct PanicGuard(Rc<Worker>);
-
-impl Drop for PanicGuard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.cells.at(self.0.id).panics.inc();
-        }
-    }
+/// Whether a connection's first bytes decide what it is.
+fn needs_look(listener: &Listener) -> bool {
+    listener.config.proxy_protocol != AcceptProxyProtocol::Off
+        || listener.config.protocol != Protocol::Http
 }
 
 /// What a connection turned out to speak.
@@ -193,7 +165,7 @@ async fn detect_protocol(
 }
 
 /// Forwards an opaque connection to an endpoint of its cluster.
-async fn opaque(mut conn: Conn, cluster: &Arc<Cluster>, state: Option<Box<State>>) {
+async fn opaque(mut conn: Box<Conn>, cluster: Arc<Cluster>, state: Option<Box<State>>) {
     let mut seen = Opaque {
         began: now(),
         endpoint: None,
@@ -203,10 +175,10 @@ async fn opaque(mut conn: Conn, cluster: &Arc<Cluster>, state: Option<Box<State>
         failure: None,
     };
     let worker = Rc::clone(&conn.worker);
-    match dial(&mut conn, cluster, &mut seen).await {
+    match dial(&mut conn, &cluster, &mut seen).await {
         Ok((mut upstream, in_flight)) => {
             let mut greeting = Vec::new();
-            http::greeting(&conn, cluster, &mut greeting);
+            http::greeting(&conn, &cluster, &mut greeting);
             if let Some(state) = &state {
                 greeting.extend_from_slice(state.downstream.filled());
             }
@@ -236,7 +208,7 @@ async fn opaque(mut conn: Conn, cluster: &Arc<Cluster>, state: Option<Box<State>
             seen.failure = Some(failure);
         }
     }
-    seen.close(&conn, cluster);
+    seen.close(&conn, &cluster);
 }
 
 /// Facts of one opaque connection.

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
 };
 
@@ -38,6 +38,8 @@ pub(crate) struct Process {
     pub(crate) connections: AtomicU32,
     pub(crate) max_connections: AtomicU32,
     pub(crate) workers: usize,
+    /// A burst has passed: memory that it took may go back.
+    pub(crate) burst_passed: AtomicBool,
     /// Our name in `Via`; unique to this process, so that a loop is recognised.
     pub(crate) pseudonym: Box<str>,
 }
@@ -64,6 +66,12 @@ pub(crate) struct Worker {
     )]
     states: RefCell<Vec<Box<State>>>,
     kept_states: usize,
+    /// States in use.
+    lent_states: Cell<usize>,
+    /// Most that were in use or kept since memory was last given back.
+    most_states: Cell<usize>,
+    /// Fewest that were kept since the last sweep: those nobody needed.
+    fewest_states: Cell<usize>,
 }
 
 /// The working state of a connection with something to do. Taken when bytes arrive, given back
@@ -141,6 +149,9 @@ impl Worker {
             cells: parts.cells,
             states: RefCell::default(),
             kept_states: limits.buffer_pool.0 as usize / (2 * BUFFER),
+            lent_states: Cell::new(0),
+            most_states: Cell::new(0),
+            fewest_states: Cell::new(0),
         })
     }
 
@@ -182,12 +193,44 @@ impl Worker {
 
     /// Working state for a connection.
     pub(crate) fn take_state(&self) -> Box<State> {
-        let state = self.states.borrow_mut().pop();
+        let lent = self.lent_states.get() + 1;
+        self.lent_states.set(lent);
+        self.most_states.set(self.most_states.get().max(lent));
+        let mut states = self.states.borrow_mut();
+        let state = states.pop();
+        self.fewest_states
+            .set(self.fewest_states.get().min(states.len()));
         state.unwrap_or_default()
+    }
+
+    /// Whether more states are in use than are kept for reuse.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.lent_states.get() > self.kept_states
+    }
+
+    /// Lets go of half of the states that nobody used since the last call, and asks for freed memory
+    /// to be given back when that is worth it. The main thread does it: it takes milliseconds.
+    pub(crate) fn shrink(&self) {
+        const WORTH_IT: usize = 16;
+        let mut states = self.states.borrow_mut();
+        let unused = self.fewest_states.get().min(states.len());
+        let kept = states.len() - unused.div_ceil(2);
+        states.truncate(kept);
+        self.fewest_states.set(kept);
+        let gone = self
+            .most_states
+            .get()
+            .saturating_sub(self.lent_states.get() + kept);
+        if gone >= WORTH_IT {
+            self.most_states.set(self.lent_states.get() + kept);
+            self.process.burst_passed.store(true, Relaxed);
+        }
     }
 
     /// Takes working state back.
     pub(crate) fn give_state(&self, mut state: Box<State>) {
+        self.lent_states
+            .set(self.lent_states.get().saturating_sub(1));
         let mut states = self.states.borrow_mut();
         if states.len() < self.kept_states && state.is_usual() {
             state.downstream.clear();

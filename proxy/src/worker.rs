@@ -15,6 +15,8 @@ use tokio::{
 
 use crate::{
     drain::Phase,
+    error::Cause,
+    http::Conn,
     net::{
         accept::{self, Peer},
         listen::BoundSocket,
@@ -210,20 +212,14 @@ fn start(worker: &Rc<Worker>, slot: &Slot, stream: Stream, peer: Peer) {
     };
     match worker.admit(&listener) {
         Some(admission) => {
-            tokio::task::spawn_local(serve(
-                Rc::clone(worker),
-                listener,
-                version,
-                stream,
-                peer,
-                admission,
-            ));
+            let conn = Conn::new(worker, (listener, version), (stream, peer), admission);
+            tokio::task::spawn_local(serve(conn));
         }
         None => listener
             .cells
             .at(worker.id)
             .failures
-            .inc(crate::error::Cause::TooManyConnections),
+            .inc(Cause::TooManyConnections),
     }
 }
 
@@ -240,6 +236,7 @@ async fn keep_house(worker: Rc<Worker>) {
             swept = now();
             worker.pools.sweep(swept);
             worker.bulk.sweep();
+            worker.shrink();
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::{
         options::SocketOptions,
     },
     snapshot::{self, Snapshot},
+    sys,
     telemetry::access_log::AccessLog,
     timer::now,
     worker::Order,
@@ -307,6 +308,8 @@ impl App {
         change_face(&mut self.probes, probes);
         self.metrics.config_applied(version, &source.hash);
         self.shown.applied(self.addresses());
+        // The table before, and what reading took.
+        sys::memory::trim();
         tracing::info!(version, hash = %source.hash, listeners = self.listening.len(), "the configuration serves");
         Ok(())
     }

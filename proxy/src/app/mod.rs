@@ -12,7 +12,10 @@ use std::{
     collections::HashMap,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU32},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -160,6 +163,7 @@ async fn serve(options: Options) -> Result<Exit, String> {
             },
             () = Signals::leave(&mut signals.terminate, &mut signals.interrupt) => break,
             _ = watchdog.tick() => {
+                app.give_memory_back();
                 if app.workers.iter().any(worker::Handle::is_dead) {
                     return Ok(Exit::Broken);
                 }
@@ -203,6 +207,7 @@ impl App {
             connections: AtomicU32::new(0),
             max_connections: AtomicU32::new(mesh.limits.connections),
             workers,
+            burst_passed: AtomicBool::new(false),
             pseudonym: format!("outrigger-{:08x}", fastrand::u32(..)).into(),
         });
         let shown = Arc::new(Shown::new(
@@ -269,6 +274,13 @@ impl App {
             );
         }
         result
+    }
+
+    /// After a burst has passed.
+    fn give_memory_back(&self) {
+        if self.process.burst_passed.swap(false, Relaxed) {
+            sys::memory::trim();
+        }
     }
 
     fn reopen_logs(&self) {

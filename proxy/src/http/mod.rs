@@ -32,8 +32,8 @@ use crate::{
     drain::Phase,
     error::{Cause, Failure},
     h1::{HeadScan, parse_request},
-    net::{buffer::Buffer, stream::Stream},
-    shared::{State, Worker},
+    net::{accept::Peer, buffer::Buffer, stream::Stream},
+    shared::{Admission, State, Worker},
     snapshot::Listener,
     timer::{Timer, now},
 };
@@ -58,6 +58,10 @@ pub(crate) struct Conn {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) opened: u64,
     pub(crate) served: u32,
+    /// Since when it waits for a request.
+    idle_since: u64,
+    /// Counts it until the end.
+    _admission: Admission,
 }
 
 /// What follows a request.
@@ -83,7 +87,7 @@ enum Wait {
 }
 
 /// Serves a connection to its end. `first` holds bytes that were already read, if any were.
-pub(crate) async fn serve(mut conn: Conn, first: Option<Box<State>>) {
+pub(crate) async fn serve(mut conn: Box<Conn>, first: Option<Box<State>>) {
     let mut state = Some(first.unwrap_or_else(|| conn.worker.take_state()));
     loop {
         let mut working = match state.take() {
@@ -101,10 +105,8 @@ pub(crate) async fn serve(mut conn: Conn, first: Option<Box<State>>) {
 
 /// Serves requests until the connection ends (`false`) or is idle (`true`).
 async fn burst(conn: &mut Conn, state: &mut State) -> bool {
-    let idle_since = now();
-    let mut idle_since = Some(idle_since);
     loop {
-        let next = match read_head(conn, state, idle_since.take().unwrap_or_else(now)).await {
+        let next = match read_head(conn, state).await {
             Wait::Idle => return true,
             Wait::Left => return false,
             Wait::Head => exchange::exchange(conn, state).await,
@@ -122,13 +124,14 @@ async fn burst(conn: &mut Conn, state: &mut State) -> bool {
 }
 
 /// Reads until a head is complete, and parses it into `state`.
-async fn read_head(conn: &mut Conn, state: &mut State, since: u64) -> Wait {
+async fn read_head(conn: &mut Conn, state: &mut State) -> Wait {
     let mut scan = HeadScan::default();
     // One empty line before a request is tolerated (RFC 9112 section 2.2).
     let mut leading = true;
     let mut begun = false;
+    conn.idle_since = now();
     conn.timer
-        .set(since, SWEEP.min(conn.listener.http.idle_timeout));
+        .set(conn.idle_since, SWEEP.min(conn.listener.http.idle_timeout));
     let listener = Arc::clone(&conn.listener);
     let settings = &listener.http;
     let len = poll_fn(|cx| {
@@ -154,7 +157,7 @@ async fn read_head(conn: &mut Conn, state: &mut State, since: u64) -> Wait {
                 begun = true;
                 conn.timer.set(now(), settings.header_timeout);
             }
-            if let Some(end) = conn.poll_waiting(cx, begun, since) {
+            if let Some(end) = conn.poll_waiting(cx, begun) {
                 return Poll::Ready(Err(end));
             }
             make_room(&mut state.downstream);
@@ -167,6 +170,10 @@ async fn read_head(conn: &mut Conn, state: &mut State, since: u64) -> Wait {
                     ))));
                 }
                 Poll::Ready(_) => return Poll::Ready(Err(Wait::Left)),
+                // Many connections share few states: nobody keeps one for a request that may come.
+                Poll::Pending if !begun && conn.worker.is_crowded() => {
+                    return Poll::Ready(Err(Wait::Idle));
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -230,6 +237,29 @@ fn parting(state: &State, request_read: bool) -> Next {
 }
 
 impl Conn {
+    /// A connection that was accepted. Boxed, since it moves between futures.
+    pub(crate) fn new(
+        worker: &Rc<Worker>,
+        (listener, version): (Arc<Listener>, u64),
+        (stream, peer): (Stream, Peer),
+        admission: Admission,
+    ) -> Box<Self> {
+        let opened = now();
+        Box::new(Self {
+            stream,
+            timer: worker.timers.timer(),
+            worker: Rc::clone(worker),
+            listener,
+            version,
+            peer: peer.remote,
+            local: peer.local,
+            opened,
+            served: 0,
+            idle_since: opened,
+            _admission: admission,
+        })
+    }
+
     /// Waits, without a buffer, for bytes. `false`: the connection is over.
     async fn readable(&mut self) -> bool {
         self.timer
@@ -244,7 +274,7 @@ impl Conn {
     }
 
     /// Whether waiting for a head must end, with or without a part of it.
-    fn poll_waiting(&mut self, cx: &mut Context<'_>, begun: bool, since: u64) -> Option<Wait> {
+    fn poll_waiting(&mut self, cx: &mut Context<'_>, begun: bool) -> Option<Wait> {
         let expired = self.timer.poll_expired(cx).is_ready();
         match self.phase() {
             Phase::Cut => return Some(Wait::Left),
@@ -260,7 +290,7 @@ impl Conn {
                 "the head was not complete in time",
             )));
         }
-        let idle = Duration::from_nanos(now().saturating_sub(since));
+        let idle = Duration::from_nanos(now().saturating_sub(self.idle_since));
         Some(if idle >= self.listener.http.idle_timeout {
             Wait::Left
         } else {
@@ -297,5 +327,14 @@ impl Conn {
         self.phase().is_draining()
             || (settings.max_requests > 0 && self.served >= settings.max_requests)
             || (!settings.max_lifetime.is_zero() && old())
+    }
+}
+
+impl Drop for Conn {
+    /// A panic ends the connection's task and nothing else; it is counted.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.worker.cells.at(self.worker.id).panics.inc();
+        }
     }
 }

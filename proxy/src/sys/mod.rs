@@ -5,5 +5,6 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod limits;
+pub(crate) mod memory;
 pub(crate) mod process;
 pub(crate) mod sockopt;
