@@ -211,7 +211,7 @@ impl Worker {
     /// Lets go of half of the states that nobody used since the last call, and asks for freed memory
     /// to be given back when that is worth it. The main thread does it: it takes milliseconds.
     pub(crate) fn shrink(&self) {
-        const WORTH_IT: usize = 16;
+        const WORTH_IT: usize = 4;
         let mut states = self.states.borrow_mut();
         let unused = self.fewest_states.get().min(states.len());
         let kept = states.len() - unused.div_ceil(2);

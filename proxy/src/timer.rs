@@ -20,8 +20,10 @@ use tokio::sync::Notify;
 /// Resolution of deadlines.
 pub(crate) const TICK: Duration = Duration::from_millis(8);
 const SLOTS: usize = 1024;
+/// Ticks since the process began; 32 bits last for 397 days, and what is later counts as never.
+type Tick = u32;
 /// No deadline.
-const NEVER: u64 = u64::MAX;
+const NEVER: Tick = Tick::MAX;
 
 /// Time since the process began. `u64` nanoseconds last for 584 years.
 pub(crate) fn now() -> u64 {
@@ -29,12 +31,12 @@ pub(crate) fn now() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
-fn tick_of(nanos: u64) -> u64 {
-    nanos / TICK.as_nanos() as u64
+fn tick_of(nanos: u64) -> Tick {
+    Tick::try_from(nanos / TICK.as_nanos() as u64).unwrap_or(NEVER - 1)
 }
 
 /// The first tick that lies wholly after `nanos`.
-fn tick_after(nanos: u64) -> u64 {
+fn tick_after(nanos: u64) -> Tick {
     tick_of(nanos).saturating_add(1)
 }
 
@@ -44,26 +46,26 @@ struct Wheel {
     free: Vec<u32>,
     slots: Vec<Vec<Queued>>,
     /// The last tick that was handled.
-    tick: u64,
+    tick: Tick,
     /// A tick at or before the first queued one; nothing is due earlier.
-    next: u64,
+    next: Tick,
 }
 
 struct Entry {
-    deadline: u64,
+    deadline: Tick,
     /// The tick it is queued for; other places in slots that name it are out of date.
-    queued: u64,
+    queued: Tick,
     waker: Option<Waker>,
 }
 
 #[derive(Clone, Copy)]
 struct Queued {
     key: u32,
-    tick: u64,
+    tick: Tick,
 }
 
 impl Wheel {
-    fn new(tick: u64) -> Self {
+    fn new(tick: Tick) -> Self {
         Self {
             entries: Vec::new(),
             free: Vec::new(),
@@ -101,7 +103,7 @@ impl Wheel {
     }
 
     /// Sets a deadline; returns whether the driver must look earlier than it planned to.
-    fn set(&mut self, key: u32, deadline: u64) -> bool {
+    fn set(&mut self, key: u32, deadline: Tick) -> bool {
         let Some(entry) = self.entries.get_mut(key as usize) else {
             return false;
         };
@@ -113,8 +115,8 @@ impl Wheel {
     }
 
     /// Queues an entry for its deadline, or as far ahead as the wheel reaches.
-    fn queue(&mut self, key: u32, deadline: u64) -> bool {
-        let tick = deadline.clamp(self.tick + 1, self.tick + SLOTS as u64 - 1);
+    fn queue(&mut self, key: u32, deadline: Tick) -> bool {
+        let tick = deadline.clamp(self.tick + 1, self.tick + SLOTS as Tick - 1);
         let Some(entry) = self.entries.get_mut(key as usize) else {
             return false;
         };
@@ -128,8 +130,8 @@ impl Wheel {
     }
 
     /// Handles every tick up to `now` and wakes those that are due.
-    fn advance(&mut self, now: u64, due: &mut Vec<Waker>) {
-        let last = now.min(self.tick.saturating_add(SLOTS as u64));
+    fn advance(&mut self, now: Tick, due: &mut Vec<Waker>) {
+        let last = now.min(self.tick.saturating_add(SLOTS as Tick));
         let mut tick = self.next.max(self.tick + 1);
         let mut again = Vec::new();
         while tick <= last {
@@ -168,8 +170,8 @@ impl Wheel {
         self.next = self.first_queued();
     }
 
-    fn first_queued(&self) -> u64 {
-        (self.tick + 1..self.tick + SLOTS as u64)
+    fn first_queued(&self) -> Tick {
+        (self.tick + 1..self.tick + SLOTS as Tick)
             .find(|tick| {
                 self.slots
                     .get(*tick as usize % SLOTS)
@@ -226,7 +228,9 @@ impl Timers {
                 self.0.sooner.notified().await;
                 continue;
             }
-            let wait = Duration::from_nanos((next * TICK.as_nanos() as u64).saturating_sub(now()));
+            let wait = Duration::from_nanos(
+                (u64::from(next) * TICK.as_nanos() as u64).saturating_sub(now()),
+            );
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.0.sooner.notified() => continue,
@@ -309,7 +313,7 @@ mod tests {
         }
     }
 
-    fn fired(wheel: &mut Wheel, key: u32, now: u64) -> bool {
+    fn fired(wheel: &mut Wheel, key: u32, now: Tick) -> bool {
         let count = Arc::new(Count(AtomicUsize::new(0)));
         wheel.entries[key as usize].waker = Some(Waker::from(Arc::clone(&count)));
         let mut due = Vec::new();
@@ -361,7 +365,7 @@ mod tests {
         /// Whatever is set and however time advances: an entry fires in the first step that reaches
         /// its deadline, and never before.
         #[test]
-        fn fires_exactly_when_due(sets in prop::collection::vec((0_u64..5_000, 1_u64..700), 1..40)) {
+        fn fires_exactly_when_due(sets in prop::collection::vec((0_u32..5_000, 1_u32..700), 1..40)) {
             let mut wheel = Wheel::new(0);
             let key = wheel.insert();
             let mut now = 0;
