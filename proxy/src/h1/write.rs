@@ -20,6 +20,8 @@ struct Framing<'a> {
     host: Option<&'a [u8]>,
     upgrade: bool,
     te_trailers: bool,
+    /// An expectation that is not this sender's to have stays behind.
+    expect: bool,
     close: bool,
     keep_alive_10: bool,
 }
@@ -45,6 +47,8 @@ pub(crate) fn write_request(
         host: Some(edits.host.as_deref().unwrap_or(host)),
         upgrade,
         te_trailers: head.te_trailers,
+        // HTTP/1.0 knows no expectations (RFC 9110 section 10.1.1), and we go on as HTTP/1.1.
+        expect: head.version == Version::Http11,
         close: false,
         keep_alive_10: false,
     };
@@ -89,6 +93,7 @@ pub(crate) fn write_response(
         host: None,
         upgrade: delivery.upgrade,
         te_trailers: false,
+        expect: true,
         close: delivery.close && head.status >= 200,
         keep_alive_10: !delivery.close && delivery.version == Version::Http10,
     };
@@ -109,6 +114,7 @@ fn write_fields(
             && match field.known {
                 Known::Host => framing.host.is_none(),
                 Known::Upgrade => framing.upgrade,
+                Known::Expect => framing.expect,
                 Known::ContentLength
                 | Known::TransferEncoding
                 | Known::Connection
@@ -151,7 +157,8 @@ fn write_fields(
         out.extend_from_slice(b"TE: trailers\r\n");
     }
     match (framing.upgrade, framing.te_trailers) {
-        (true, _) => out.extend_from_slice(b"Connection: Upgrade\r\n"),
+        (true, true) => out.extend_from_slice(b"Connection: Upgrade, TE\r\n"),
+        (true, false) => out.extend_from_slice(b"Connection: Upgrade\r\n"),
         (false, true) => out.extend_from_slice(b"Connection: TE\r\n"),
         (false, false) if framing.close => out.extend_from_slice(b"Connection: close\r\n"),
         (false, false) if framing.keep_alive_10 => {
@@ -333,6 +340,21 @@ mod tests {
             request(text, |_| ()),
             "GET / HTTP/1.1\nHost: a\nUpgrade: websocket\nConnection: Upgrade\n\n"
         );
+    }
+
+    #[test]
+    fn what_is_sent_names_its_options() {
+        let text = "GET / HTTP/1.1\nHost: a\nConnection: te, upgrade\nTE: trailers\nUpgrade: websocket\n\n";
+        assert_eq!(
+            request(text, |_| ()),
+            "GET / HTTP/1.1\nHost: a\nUpgrade: websocket\nTE: trailers\nConnection: Upgrade, TE\n\n"
+        );
+    }
+
+    #[test]
+    fn an_expectation_of_http_1_0_stays_behind() {
+        let text = "GET / HTTP/1.0\nHost: a\nExpect: 100-continue\nX: y\n\n";
+        assert_eq!(request(text, |_| ()), "GET / HTTP/1.1\nHost: a\nX: y\n\n");
     }
 
     #[test]
