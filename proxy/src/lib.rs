@@ -8,6 +8,8 @@ mod control;
 mod drain;
 mod error;
 mod filter;
+#[doc(hidden)]
+pub mod fuzzing;
 mod h1;
 mod http;
 mod message;
