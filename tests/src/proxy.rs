@@ -27,9 +27,18 @@ pub struct Setup {
     descriptors: Option<u32>,
     config_map: bool,
     wrapper: Vec<String>,
+    whole: bool,
 }
 
 impl Setup {
+    /// A proxy with this file and nothing added to it. `DIR` in the text stands for its folder.
+    pub fn file(text: &str) -> Self {
+        Self {
+            whole: true,
+            ..Self::new(text)
+        }
+    }
+
     /// A proxy with these `listeners`, `routes` and `clusters` (YAML, not indented), one worker,
     /// an access log in its folder and an admin interface. `DIR` in the text stands for its folder.
     pub fn new(rest: &str) -> Self {
@@ -39,6 +48,7 @@ impl Setup {
             descriptors: None,
             config_map: false,
             wrapper: Vec::new(),
+            whole: false,
         }
     }
 
@@ -77,6 +87,9 @@ impl Setup {
 
     /// The file's text.
     fn text(&self, dir: &Path, rest: &str) -> String {
+        if self.whole {
+            return rest.replace("DIR", &dir.display().to_string());
+        }
         let log = if self.mesh.contains("access_log:") {
             ""
         } else {
@@ -178,6 +191,15 @@ impl Proxy {
             Some(text) => Address::parse(text),
             None => panic!("no listener {name} in {}", self.ready),
         }
+    }
+
+    /// Where every listener listens, by name.
+    pub fn listeners(&self) -> Vec<(String, Address)> {
+        let all = self.ready["listeners"].as_object();
+        all.into_iter()
+            .flatten()
+            .map(|(name, _)| (name.clone(), self.listener(name)))
+            .collect()
     }
 
     /// The TCP address of the listener `web`.

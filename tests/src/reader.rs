@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use crate::{
     http::{self, Framing, Message},
-    wire::Wire,
+    wire::{End, Wire},
 };
 
 /// Why no whole message was read.
@@ -26,8 +26,8 @@ pub struct Reader {
     pending: Vec<u8>,
     /// All bytes that ever came.
     pub seen: Vec<u8>,
-    /// Whether the end of the connection was seen.
-    pub ended: bool,
+    /// How the connection ended, once it has.
+    pub end: Option<End>,
 }
 
 impl Reader {
@@ -42,7 +42,7 @@ impl Reader {
         loop {
             match wire.read(&mut buffer) {
                 Ok(0) => {
-                    self.ended = true;
+                    self.end = Some(End::Closed);
                     return Ok(false);
                 }
                 Ok(n) => {
@@ -52,7 +52,7 @@ impl Reader {
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if crate::wire::is_reset(&e) => {
-                    self.ended = true;
+                    self.end = Some(End::Reset);
                     return Ok(false);
                 }
                 Err(e) => return Err(Broken::Late(e)),
@@ -149,7 +149,10 @@ impl Reader {
             Framing::UntilClose => {
                 while self.fill(wire)? {}
                 message.body.append(&mut self.pending);
-                Ok(())
+                match self.end {
+                    Some(End::Reset) => Err(Broken::Cut(Box::new(None))),
+                    _ => Ok(()),
+                }
             }
             Framing::Chunked => self.chunks(wire, message),
         }

@@ -27,6 +27,8 @@ pub struct Record {
     bytes: AtomicUsize,
     connections: AtomicUsize,
     open: AtomicUsize,
+    cut: AtomicUsize,
+    panicked: AtomicBool,
 }
 
 /// One accepted connection, in the hands of a script.
@@ -52,7 +54,11 @@ impl Peer {
                 self.record.requests.lock().unwrap().push(message.clone());
                 Some(message)
             }
-            Err(_) => None,
+            Err(Broken::Ended) => None,
+            Err(_) => {
+                self.record.cut.fetch_add(1, Ordering::SeqCst);
+                None
+            }
         }
     }
 
@@ -88,6 +94,11 @@ impl Peer {
         .into_bytes();
         bytes.extend_from_slice(body);
         self.send(bytes)
+    }
+
+    /// Makes the end of this script a reset.
+    pub fn reset(&self) {
+        self.wire.reset_on_close();
     }
 
     /// Waits until the proxy ends its side, and returns what came before that.
@@ -250,6 +261,11 @@ impl Upstream {
         self.record.open.load(Ordering::SeqCst)
     }
 
+    /// Requests that broke off, or were none.
+    pub fn cut(&self) -> usize {
+        self.record.cut.load(Ordering::SeqCst)
+    }
+
     /// Stops listening now: later connections are refused.
     pub fn stop(&mut self) {
         self.stopping.store(true, Ordering::SeqCst);
@@ -263,6 +279,11 @@ impl Upstream {
 impl Drop for Upstream {
     fn drop(&mut self) {
         self.stop();
+        let panicked = self.record.panicked.load(Ordering::SeqCst);
+        assert!(
+            !panicked || std::thread::panicking(),
+            "the script of an upstream panicked, see above"
+        );
         if let Listener::Unix(_, path) = &self.listener {
             let _ = std::fs::remove_file(path);
         }
@@ -296,8 +317,9 @@ fn accept_loop(
                     self.0.open.fetch_sub(1, Ordering::SeqCst);
                 }
             }
-            let _leave = Leave(record);
-            script(&mut peer);
+            let leave = Leave(record);
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| script(&mut peer)));
+            leave.0.panicked.fetch_or(done.is_err(), Ordering::SeqCst);
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Deadlines, and waiting for what has no event of its own.
 
 use std::{
-    sync::{Condvar, Mutex},
+    sync::{Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -40,19 +40,21 @@ pub struct Gate {
 impl Gate {
     /// Lets everyone through, now and later.
     pub fn open(&self) {
-        *self.open.lock().unwrap() = true;
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.opened.notify_all();
     }
 
     /// Waits until the gate is open, [`DEADLINE`] at most.
     #[track_caller]
     pub fn pass(&self) {
-        let guard = self.open.lock().unwrap();
+        let guard = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let (guard, _) = self
             .opened
             .wait_timeout_while(guard, DEADLINE, |open| !*open)
-            .unwrap();
-        assert!(*guard, "a gate was not opened within {DEADLINE:?}");
+            .unwrap_or_else(PoisonError::into_inner);
+        let open = *guard;
+        drop(guard);
+        assert!(open, "a gate was not opened within {DEADLINE:?}");
     }
 }
 
