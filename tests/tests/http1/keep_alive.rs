@@ -1,0 +1,197 @@
+//! Connections that serve more than one request, on both sides.
+
+use std::time::Duration;
+
+use outrigger_tests::{
+    client::{Client, request},
+    http::Message,
+    proxy::Proxy,
+    upstream::Upstream,
+    wire::Address,
+};
+
+fn with_http(endpoint: &Address, http: &str) -> Proxy {
+    Proxy::start(&format!(
+        "listeners: [{{ name: web, bind: '127.0.0.1:0', protocol: http, http: {{ {http} }} }}]
+routes: [{{ name: all, rules: [{{ backends: [{{ cluster: back }}] }}] }}]
+clusters: [{{ name: back, endpoints: ['{endpoint}'] }}]"
+    ))
+}
+
+/// Answers with the target of the request.
+fn target_echo() -> Upstream {
+    Upstream::script(|peer| {
+        while let Some(request) = peer.request() {
+            peer.answer(200, request.target().as_bytes());
+        }
+    })
+}
+
+#[test]
+fn one_connection_on_each_side_serves_many_requests() {
+    let upstream = target_echo();
+    let proxy = Proxy::to(&[&upstream.address]);
+    let mut client = Client::connect(proxy.web());
+    for n in 0..50 {
+        let target = format!("/{n}");
+        assert_eq!(client.get(&target).text(), target);
+    }
+    assert_eq!((upstream.count(), upstream.connections()), (50, 1));
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let upstream = target_echo();
+    let proxy = Proxy::to(&[&upstream.address]);
+    let mut client = Client::connect(proxy.web());
+    let mut all = Vec::new();
+    for n in 0..40 {
+        let body = if n % 3 == 0 {
+            "x".repeat(n)
+        } else {
+            String::new()
+        };
+        all.extend(request("POST", &format!("/{n}"), &[], body.as_bytes()));
+    }
+    client.send(&all);
+    for n in 0..40 {
+        assert_eq!(client.response().text(), format!("/{n}"));
+    }
+    let bodies: Vec<_> = upstream.requests().iter().map(|r| r.body.len()).collect();
+    let sent: Vec<_> = (0..40).map(|n| if n % 3 == 0 { n } else { 0 }).collect();
+    assert_eq!(bodies, sent);
+}
+
+#[test]
+fn close_is_obeyed_and_said() {
+    let upstream = target_echo();
+    let proxy = Proxy::to(&[&upstream.address]);
+    let mut client = Client::connect(proxy.web());
+    client.send(request("GET", "/a", &["Connection: close"], b""));
+    let answer = client.response();
+    assert!(answer.has_token("connection", "close"), "{answer}");
+    client.expect_end();
+    // It was the client's wish, not the upstream's: that connection is used again.
+    assert_eq!(Client::connect(proxy.web()).get("/b").text(), "/b");
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn http_1_0_is_closed_unless_it_asks() {
+    let upstream = target_echo();
+    let proxy = Proxy::to(&[&upstream.address]);
+    let mut client = Client::connect(proxy.web());
+    client.send("GET /a HTTP/1.0\r\nHost: a.example\r\n\r\n");
+    assert_eq!(client.response().text(), "/a");
+    client.expect_end();
+
+    let mut client = Client::connect(proxy.web());
+    for target in ["/b", "/c"] {
+        client.send(format!(
+            "GET {target} HTTP/1.0\r\nHost: a.example\r\nConnection: keep-alive\r\n\r\n"
+        ));
+        let answer = client.response();
+        assert!(answer.has_token("connection", "keep-alive"), "{answer}");
+        assert_eq!(answer.text(), target);
+    }
+}
+
+#[test]
+fn an_upstream_that_closes_is_not_used_again() {
+    let upstream = Upstream::script(|peer| {
+        if peer.request().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let proxy = Proxy::to(&[&upstream.address]);
+    let mut client = Client::connect(proxy.web());
+    for _ in 0..10 {
+        let answer = client.get("/");
+        assert_eq!(answer.text(), "ok");
+        assert!(
+            !answer.has_token("connection", "close"),
+            "of the other hop: {answer}"
+        );
+    }
+    assert_eq!((upstream.count(), upstream.connections()), (10, 10));
+}
+
+/// The keep-alive race: the upstream closes a connection that was idle for 60 ms, and the client
+/// asks after about as long. No request may fail, none may be executed twice, and POST is no
+/// exception.
+#[test]
+fn an_upstream_that_closes_idle_connections_costs_no_request() {
+    let upstream = Upstream::script(|peer| {
+        peer.wire.read_deadline(Duration::from_millis(60));
+        while let Some(request) = peer.request() {
+            peer.answer(200, &request.body);
+        }
+    });
+    let proxy = Proxy::to(&[&upstream.address]);
+    let mut client = Client::connect(proxy.web());
+    for n in 0..60 {
+        let body = format!("order {n}");
+        let answer = client.post("/orders", body.as_bytes());
+        assert_eq!((answer.status(), answer.text()), (200, body));
+        // The pause between two requests.
+        assert!(client.is_silent_for(Duration::from_millis(50 + n % 12)));
+    }
+    let mut orders: Vec<_> = upstream.requests().iter().map(Message::text).collect();
+    orders.sort();
+    orders.dedup();
+    assert_eq!((orders.len(), upstream.count()), (60, 60));
+}
+
+#[test]
+fn a_connection_serves_no_more_than_max_requests() {
+    let upstream = target_echo();
+    let proxy = with_http(&upstream.address, "max_requests: 3");
+    let mut client = Client::connect(proxy.web());
+    assert!(!client.get("/1").has_token("connection", "close"));
+    assert!(!client.get("/2").has_token("connection", "close"));
+    assert!(client.get("/3").has_token("connection", "close"));
+    client.expect_end();
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let upstream = target_echo();
+    let proxy = with_http(&upstream.address, "idle_timeout: 200ms");
+    let mut fresh = Client::connect(proxy.web());
+    let mut kept = Client::connect(proxy.web());
+    assert_eq!(kept.get("/a").text(), "/a");
+    fresh.expect_end();
+    kept.expect_end();
+}
+
+#[test]
+fn requests_beside_each_other_get_connections_beside_each_other() {
+    let upstream = Upstream::fixed("ok");
+    let proxy = Proxy::to(&[&upstream.address]);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = Client::connect(proxy.web());
+                for _ in 0..50 {
+                    assert_eq!(client.get("/").text(), "ok");
+                }
+            });
+        }
+    });
+    assert_eq!(upstream.count(), 400);
+    // One for each, and a few more where a pause was longer than any that is known to be safe.
+    assert!(upstream.connections() <= 40, "{}", upstream.connections());
+}
+
+#[test]
+fn a_client_that_leaves_between_requests_is_no_failure() {
+    let upstream = Upstream::fixed("ok");
+    let proxy = Proxy::to(&[&upstream.address]);
+    let mut client = Client::connect(proxy.web());
+    client.get("/");
+    client.wire.finish();
+    client.expect_end();
+    let lines = proxy.log_of(1);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(!client.is_silent_for(Duration::from_millis(1)));
+}
