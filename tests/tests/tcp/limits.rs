@@ -1,0 +1,30 @@
+//! Connection limits of listeners and clusters, for opaque connections.
+
+use outrigger_tests::{client::Client, proxy::Proxy, wait};
+
+use super::{echo, forwarding};
+
+#[track_caller]
+fn held(proxy: &Proxy) -> Client {
+    let mut client = Client::connect(proxy.web());
+    client.send("ping");
+    assert_eq!(client.exactly(4), b"ping");
+    client
+}
+
+#[test]
+fn a_listener_takes_no_more_than_its_limit() {
+    let upstream = echo();
+    let proxy = forwarding(&upstream.address, ", max_connections: 2");
+    let first = held(&proxy);
+    let _second = held(&proxy);
+    let (bytes, _) = Client::connect(proxy.web()).rest();
+    assert!(bytes.is_empty());
+    assert_eq!(upstream.connections(), 2);
+    drop(first);
+    wait::until("a place to be free", || {
+        let mut client = Client::connect(proxy.web());
+        client.try_send("ping").ok()?;
+        client.reader.fill(&mut client.wire).ok()?.then_some(())
+    });
+}
