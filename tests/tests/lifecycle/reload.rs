@@ -1,0 +1,178 @@
+//! A new file takes the place of the old one: by rename, by the link of a `ConfigMap`, by SIGHUP;
+//! and a bad one changes nothing and says why.
+
+use std::fs;
+
+use outrigger_tests::{
+    client::{Client, request},
+    process::Signal,
+    proxy::{Proxy, Setup, simple},
+    upstream::Upstream,
+    wait,
+};
+
+fn answering(word: &str) -> String {
+    format!(
+        "listeners: [{{ name: web, bind: '127.0.0.1:0', protocol: http }}]
+routes: [{{ name: all, rules: [{{ filters: [{{ direct_response: {{ status: 200, body: {word} }} }}] }}] }}]"
+    )
+}
+
+fn says(proxy: &Proxy, word: &str) {
+    wait::until(word, || {
+        (Client::connect(proxy.web()).get("/").text() == word).then_some(())
+    });
+}
+
+#[test]
+fn by_rename() {
+    let mut proxy = Proxy::start(&answering("one"));
+    says(&proxy, "one");
+    for n in 0..5 {
+        let word = format!("word{n}");
+        proxy.rewrite(&answering(&word));
+        says(&proxy, &word);
+    }
+}
+
+#[test]
+fn by_writing_in_place() {
+    let proxy = Proxy::start(&answering("one"));
+    let text = fs::read_to_string(proxy.config_path()).unwrap();
+    fs::write(proxy.config_path(), text.replace("one", "two")).unwrap();
+    says(&proxy, "two");
+}
+
+#[test]
+fn by_the_link_of_a_config_map() {
+    let mut proxy = Setup::new(&answering("one")).config_map().start();
+    says(&proxy, "one");
+    for n in 0..3 {
+        let word = format!("word{n}");
+        proxy.rewrite(&answering(&word));
+        says(&proxy, &word);
+    }
+}
+
+#[test]
+fn by_signal_also_when_nothing_changed() {
+    let proxy = Proxy::start(&answering("one"));
+    let reloads = || proxy.metrics().sum("outrigger_config_reloads_total", &[]);
+    let before = reloads();
+    proxy.signal(Signal::Hup);
+    wait::until("a reload", || (reloads() > before).then_some(()));
+    says(&proxy, "one");
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_says_why() {
+    let mut proxy = Proxy::start(&answering("one"));
+    let table = proxy.table();
+    let rejected = |proxy: &Proxy| {
+        proxy
+            .metrics()
+            .sum("outrigger_config_reloads_total", &[("result", "rejected")])
+    };
+    for (n, bad) in [
+        "listeners: [{ name: web, bind: '127.0.0.1:0', protocl: http }]".to_owned(),
+        answering("two").replace("status: 200", "status: 99"),
+        "listeners: [".to_owned(),
+        // A cluster that does not exist.
+        "listeners: [{ name: web, bind: '127.0.0.1:0', protocol: tcp, cluster: nowhere }]"
+            .to_owned(),
+    ]
+    .iter()
+    .enumerate()
+    {
+        proxy.rewrite(bad);
+        wait::until("the refusal to be counted", || {
+            (rejected(&proxy) >= (n + 1) as f64).then_some(())
+        });
+        assert_eq!(proxy.table(), table);
+        assert_eq!(Client::connect(proxy.web()).get("/").text(), "one");
+        let gauge = proxy
+            .metrics()
+            .sum("outrigger_config_last_reload_successful", &[]);
+        assert!(gauge.abs() < 0.5, "{gauge}");
+    }
+    let log = proxy.process.stderr();
+    assert!(log.contains("protocl"), "the log names the field: {log}");
+    proxy.rewrite(&answering("three"));
+    says(&proxy, "three");
+}
+
+#[test]
+fn a_port_that_is_taken_leaves_the_old_table() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut proxy = Proxy::start(&answering("one"));
+    let table = proxy.table();
+    proxy.rewrite(&format!(
+        "{}\n",
+        answering("two").replace(
+            "protocol: http }]",
+            &format!(
+                "protocol: http }}, {{ name: more, bind: '{}', protocol: http }}]",
+                taken.local_addr().unwrap()
+            )
+        )
+    ));
+    wait::until("the refusal to be counted", || {
+        let n = proxy
+            .metrics()
+            .sum("outrigger_config_reloads_total", &[("result", "rejected")]);
+        (n >= 1.0).then_some(())
+    });
+    assert_eq!(proxy.table(), table);
+    assert_eq!(Client::connect(proxy.web()).get("/").text(), "one");
+}
+
+#[test]
+fn a_request_ends_on_the_table_it_began_with() {
+    let gate = std::sync::Arc::new(wait::Gate::default());
+    let upstream = {
+        let gate = gate.clone();
+        Upstream::script(move |peer| {
+            while let Some(request) = peer.request() {
+                if request.target() == "/slow" {
+                    gate.pass();
+                }
+                peer.answer(200, b"old");
+            }
+        })
+    };
+    let mut proxy = Proxy::start(&simple(&[&upstream.address]));
+    let mut client = Client::connect(proxy.web());
+    client.send(request("GET", "/slow", &[], b""));
+    wait::until("the request to be upstream", || {
+        (upstream.count() == 1).then_some(())
+    });
+    proxy.reload(&answering("new"));
+    assert_eq!(Client::connect(proxy.web()).get("/").text(), "new");
+    gate.open();
+    assert_eq!(client.response().text(), "old");
+    // The same connection, now on the new table.
+    assert_eq!(client.get("/").text(), "new");
+}
+
+#[test]
+fn unchanged_clusters_keep_their_pools() {
+    let upstream = Upstream::fixed("ok");
+    let text = simple(&[&upstream.address]);
+    let mut proxy = Proxy::start(&text);
+    let mut client = Client::connect(proxy.web());
+    assert_eq!(client.get("/").text(), "ok");
+    for n in 0..5 {
+        proxy.reload(&text.replace(
+            "rules: [{",
+            &format!("rules: [{{ matches: [{{ path: {{ prefix: /n{n} }} }}, {{}}],"),
+        ));
+        assert_eq!(client.get("/").text(), "ok");
+        assert_eq!(Client::connect(proxy.web()).get("/").text(), "ok");
+        // None was closed by the swap.
+        assert_eq!(upstream.open(), upstream.connections());
+    }
+    let sent = proxy
+        .metrics()
+        .sum("outrigger_upstream_requests_total", &[("cluster", "back")]);
+    assert!((sent - 11.0).abs() < 0.5, "counters live on: {sent}");
+}
