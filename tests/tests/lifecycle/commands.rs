@@ -127,6 +127,21 @@ fn run_refuses_a_bad_file_and_says_why() {
     assert!(said.stderr.contains("missing.yaml"), "{said:?}");
 }
 
+/// Sharing a port with another process by accident would split the traffic between the two.
+#[test]
+fn run_refuses_a_port_that_another_proxy_has() {
+    let upstream = Upstream::fixed("ok");
+    let proxy = proxy::Proxy::to(&[&upstream.address]);
+    let dir = TempDir::new();
+    let file = dir.file("proxy.yaml");
+    let bind = format!("bind: '{}'", proxy.web());
+    let text = proxy::simple(&[&upstream.address]).replace("bind: '127.0.0.1:0'", &bind);
+    fs::write(&file, format!("version: 1\n{text}")).unwrap();
+    let said = run(&["run", "--config", &file.display().to_string()]);
+    assert!(said.code.is_some_and(|c| c != 0), "{said:?}");
+    assert!(said.stderr.contains(&proxy.web().to_string()), "{said:?}");
+}
+
 #[test]
 fn the_health_check_follows_readiness() {
     let upstream = Upstream::fixed("ok");

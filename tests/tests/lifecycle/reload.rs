@@ -101,6 +101,24 @@ fn a_bad_file_changes_nothing_and_says_why() {
     says(&proxy, "three");
 }
 
+/// A file that is gone for a while is no reason to stop, and is read when it is back.
+#[test]
+fn a_file_that_vanishes_and_comes_back() {
+    let mut proxy = Proxy::start(&answering("one"));
+    fs::remove_file(proxy.config_path()).unwrap();
+    proxy.signal(Signal::Hup);
+    wait::until("the refusal to be counted", || {
+        let labels = [("result", "rejected")];
+        let n = proxy
+            .metrics()
+            .sum("outrigger_config_reloads_total", &labels);
+        (n >= 1.0).then_some(())
+    });
+    assert_eq!(Client::connect(proxy.web()).get("/").text(), "one");
+    proxy.rewrite(&answering("two"));
+    says(&proxy, "two");
+}
+
 #[test]
 fn a_port_that_is_taken_leaves_the_old_table() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
