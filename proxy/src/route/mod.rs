@@ -1,7 +1,7 @@
 //! How a request finds its rule: hosts, paths and conditions with the semantics and precedence of
 //! Gateway API's `HTTPRoute`.
 //!
-//! [`compile`] makes a [`Route`] of its settings; [`RouteTable`] indexes many of them. A route
+//! [`compile()`] makes a [`Route`] of its settings; [`RouteTable`] indexes many of them. A route
 //! whose settings did not change keeps its compiled object over reloads, so that a table is built
 //! anew from old routes and new ones alike, cheaply. Whoever serves a request holds on to the
 //! `Arc<Rule>` it was given and lets the table go.

@@ -1,7 +1,7 @@
 //! One immutable version of everything a request needs to be decided on, swapped whole.
 //!
 //! What did not change between two versions keeps its compiled object, and with it pools,
-//! counters and the state of its balancer. Building is in [`build`]; nothing here does io.
+//! counters and the state of its balancer. Building is in [`build()`]; nothing here does io.
 
 mod build;
 
