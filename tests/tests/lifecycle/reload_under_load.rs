@@ -163,7 +163,9 @@ fn a_storm_of_reloads_loses_nothing() {
     });
     let failures = proxy.metrics().sum("outrigger_failures_total", &[]);
     assert!(failures.abs() < 0.5, "{failures} failures");
+    // What is left beside the process's own files are connections to upstreams, which also count them.
     wait::until("sockets of old tables to be closed", || {
-        (descriptors(&proxy) < 60.0).then_some(())
+        let pooled = one.open() + two.open();
+        (descriptors(&proxy) < 40.0 + pooled as f64).then_some(())
     });
 }

@@ -140,6 +140,7 @@ fn strangers_make_no_series() {
         client.response();
     };
     ask(0);
+    settles(&proxy, "outrigger_requests_total", &[], 1);
     let before = proxy.metrics().series.len();
     (1..500).for_each(&mut ask);
     assert_eq!(proxy.metrics().series.len(), before);
