@@ -25,6 +25,11 @@ macro_rules! causes {
             /// Whose fault it is.
             pub(crate) const fn side(self) -> Side { match self { $(Self::$variant => Side::$side,)* } }
 
+            /// Whether no connection came about, so that nothing was sent.
+            pub(crate) const fn is_connect_failure(self) -> bool {
+                matches!(self, Self::ConnectionRefused | Self::ConnectTimeout | Self::Unreachable)
+            }
+
             /// One sentence for people.
             pub(crate) const fn explain(self) -> &'static str { match self { $(Self::$variant => concat!($($doc,)*),)* } }
         }

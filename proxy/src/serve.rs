@@ -12,20 +12,24 @@ use std::{
 use outrigger_config::model::{AcceptProxyProtocol, Protocol};
 
 use crate::{
-    cluster::{Cluster, PickContext},
+    cluster::{
+        Cluster, PickContext,
+        endpoint::{Endpoint, InFlight},
+    },
+    drain::Phase,
     error::{Cause, Failure},
     http::{self, Bounds, Conn},
     net::{
-        connect::{ConnectOptions, connect},
+        accept::Peer,
         detect::{self, Detected},
         proxy_protocol::{self, Parsed},
-        stream::Stream,
     },
-    shared::{BUFFER, State},
+    shared::{BUFFER, State, Worker},
     snapshot::Listener,
     tcp,
     telemetry::access_log::{Kind, Record},
     timer::now,
+    upstream::{Connection, Want},
 };
 
 /// Whatever has to be seen before a decision fits the buffer it is read into.
@@ -93,9 +97,7 @@ async fn more(conn: &mut Conn, state: &mut State) -> Result<usize, Cause> {
                 Poll::Ready(Ok(n))
             }
             Poll::Ready(_) => Poll::Ready(Err(Cause::ClientGone)),
-            Poll::Pending if conn.phase() >= crate::drain::Phase::Closing => {
-                Poll::Ready(Err(Cause::Draining))
-            }
+            Poll::Pending if conn.phase() >= Phase::Closing => Poll::Ready(Err(Cause::Draining)),
             Poll::Pending => conn
                 .timer
                 .poll_expired(cx)
@@ -176,7 +178,7 @@ async fn opaque(mut conn: Box<Conn>, cluster: Arc<Cluster>, state: Option<Box<St
     };
     let worker = Rc::clone(&conn.worker);
     match dial(&mut conn, &cluster, &mut seen).await {
-        Ok((mut upstream, in_flight)) => {
+        Ok((mut connection, in_flight)) => {
             let mut greeting = Vec::new();
             http::greeting(&conn, &cluster, &mut greeting);
             if let Some(state) = &state {
@@ -185,10 +187,11 @@ async fn opaque(mut conn: Box<Conn>, cluster: Arc<Cluster>, state: Option<Box<St
             if let Some(state) = state {
                 worker.give_state(state);
             }
-            let mut bounds = Bounds::new(&worker, &conn.listener, &conn.timer, conn.opened);
+            let mut bounds =
+                Bounds::new(&worker, &conn.listener, &cluster, &conn.timer, conn.opened);
             let summary = tcp::forward(
                 &mut conn.stream,
-                &mut upstream,
+                &mut connection.stream,
                 &worker.bulk,
                 (&greeting, &[]),
                 &mut bounds,
@@ -198,7 +201,7 @@ async fn opaque(mut conn: Box<Conn>, cluster: Arc<Cluster>, state: Option<Box<St
             seen.down = summary.down_bytes;
             seen.failure = summary.end.cause().map(Failure::from);
             drop(in_flight);
-            cluster.cells.at(worker.id).connections.dec();
+            drop(connection);
         }
         Err(failure) => {
             // The client learns of it as it would from the endpoint itself.
@@ -214,65 +217,59 @@ async fn opaque(mut conn: Box<Conn>, cluster: Arc<Cluster>, state: Option<Box<St
 /// Facts of one opaque connection.
 struct Opaque {
     began: u64,
-    endpoint: Option<Arc<crate::cluster::endpoint::Endpoint>>,
+    endpoint: Option<Arc<Endpoint>>,
     tries: u32,
     up: u64,
     down: u64,
     failure: Option<Failure>,
 }
 
-/// Connects to an endpoint; a failed connect is tried again with another one.
+/// A connection of its own to an endpoint, within the limits of the pool; where connecting fails,
+/// another endpoint is tried.
 async fn dial(
     conn: &mut Conn,
     cluster: &Arc<Cluster>,
     seen: &mut Opaque,
-) -> Result<(Stream, crate::cluster::endpoint::InFlight), Failure> {
-    let cells = cluster.cells.at(conn.worker.id);
-    let options = ConnectOptions::from(&cluster.config.tcp);
+) -> Result<(Connection, InFlight), Failure> {
+    let worker = Rc::clone(&conn.worker);
     let mut tried = Vec::new();
     loop {
-        let picked = {
-            let hash = cluster.hash_connection(conn.peer.map(|p| p.ip()));
-            cluster.pick(&PickContext {
-                hash,
-                now: now(),
-                random: &conn.worker.random,
-                tried: &tried,
-            })
-        };
+        let picked = cluster.pick(&PickContext {
+            hash: cluster.hash_connection(conn.peer.map(|p| p.ip())),
+            now: now(),
+            random: &worker.random,
+            tried: &tried,
+        });
         let endpoint = picked.ok_or(Failure::from(Cause::NoEndpoint))?;
         seen.tries += 1;
         seen.endpoint = Some(Arc::clone(&endpoint));
         let in_flight = endpoint.start();
-        cells.connects.inc();
+        let want = Want {
+            cluster,
+            endpoint: &endpoint,
+            worker: worker.id,
+            workers: worker.process.workers,
+            private: true,
+        };
         let began = now();
-        let mut dialing = std::pin::pin!(connect(
-            &endpoint.addresses,
-            &options,
-            cluster.connect_timeout()
-        ));
+        let mut dialing = std::pin::pin!(worker.pools.acquire(want));
         let dialed = poll_fn(|cx| {
-            if conn.phase() == crate::drain::Phase::Cut {
+            if conn.phase() == Phase::Cut {
                 return Poll::Ready(Err(Failure::from(Cause::Draining)));
             }
+            // Only to be woken when the process moves on; connecting has its own limit.
             let _ = conn.timer.poll_expired(cx);
-            dialing
-                .as_mut()
-                .poll(cx)
-                .map_err(|error| Failure::from(error.cause()))
+            dialing.as_mut().poll(cx)
         })
         .await;
         match dialed {
-            Ok(stream) => {
-                in_flight.observe(now() - began, now());
-                cells.connections.inc();
-                return Ok((stream, in_flight));
+            Ok((connection, _)) => {
+                in_flight.observe(now().saturating_sub(began), now());
+                return Ok((connection, in_flight));
             }
             Err(failure) => {
                 in_flight.fail(now());
-                cells.connect_failures.inc();
-                cluster.connect_failed();
-                if failure.cause == Cause::Draining
+                if !failure.cause.is_connect_failure()
                     || tried.len() >= cluster.config.safe_resends as usize
                 {
                     return Err(failure);
@@ -287,10 +284,6 @@ impl Opaque {
     fn close(&self, conn: &Conn, cluster: &Cluster) {
         let worker = &conn.worker;
         let cells = conn.listener.cells.at(worker.id);
-        cells.received.add(self.up);
-        cells.sent.add(self.down);
-        cluster.cells.at(worker.id).sent.add(self.up);
-        cluster.cells.at(worker.id).received.add(self.down);
         if let Some(failure) = &self.failure {
             cells.failures.inc(failure.cause);
         }
@@ -302,6 +295,18 @@ impl Opaque {
             record.endpoint = self.endpoint.as_ref().map(|e| &*e.name);
             record.attempts = self.tries;
         });
+    }
+}
+
+/// Counts and logs a connection that is closed at once because a limit is reached.
+pub(crate) fn refuse(worker: &Worker, listener: &Listener, peer: Peer) {
+    let cause = Cause::TooManyConnections;
+    listener.cells.at(worker.id).failures.inc(cause);
+    if let Some(log) = worker.log() {
+        let mut record = Record::new(SystemTime::now(), Kind::Tcp, &listener.name);
+        record.client = peer.remote;
+        record.cause = Some(cause);
+        log.log(&record);
     }
 }
 

@@ -15,14 +15,13 @@ use tokio::{
 
 use crate::{
     drain::Phase,
-    error::Cause,
     http::Conn,
     net::{
         accept::{self, Peer},
         listen::BoundSocket,
         stream::Stream,
     },
-    serve::serve,
+    serve::{refuse, serve},
     shared::{Parts, Worker},
     snapshot::Listener,
     telemetry::access_log::LogHandle,
@@ -139,6 +138,8 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
             Order::Unlisten { name } => {
                 if let Some(old) = accepting.remove(&name) {
                     close(&worker, &old);
+                    // Connections that wait for a request see that their listener is gone.
+                    worker.timers.wake_all();
                 }
             }
             Order::Swapped => {
@@ -215,11 +216,7 @@ fn start(worker: &Rc<Worker>, slot: &Slot, stream: Stream, peer: Peer) {
             let conn = Conn::new(worker, (listener, version), (stream, peer), admission);
             tokio::task::spawn_local(serve(conn));
         }
-        None => listener
-            .cells
-            .at(worker.id)
-            .failures
-            .inc(Cause::TooManyConnections),
+        None => refuse(worker, &listener, peer),
     }
 }
 

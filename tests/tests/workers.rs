@@ -36,6 +36,45 @@ fn connections_are_limited_over_all_workers() {
 }
 
 #[test]
+fn upstream_connections_are_limited_over_all_workers() {
+    let gate = std::sync::Arc::new(wait::Gate::default());
+    let upstream = {
+        let gate = gate.clone();
+        Upstream::script(move |peer| {
+            while peer.request().is_some() {
+                gate.pass();
+                peer.answer(200, b"ok");
+            }
+        })
+    };
+    let text = simple(&[&upstream.address]).replace(
+        "endpoints:",
+        "pool: { max_connections: 2, pending_timeout: 60s }, endpoints:",
+    );
+    let proxy = Setup::new(&text).mesh("workers: 4").start();
+    let mut clients: Vec<_> = (0..24)
+        .map(|_| {
+            let mut client = Client::connect(proxy.web());
+            client.send(request("GET", "/", &[], b""));
+            client
+        })
+        .collect();
+    wait::until("all requests to be taken", || {
+        let active = proxy.metrics().sum("outrigger_requests_active", &[]);
+        (active > 23.5).then_some(())
+    });
+    let connections = upstream.connections();
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.response().text(), "ok");
+    }
+    assert!(
+        connections <= 2,
+        "{connections} connections to an endpoint that allows 2"
+    );
+}
+
+#[test]
 fn every_worker_serves_and_counts() {
     let upstream = Upstream::fixed("ok");
     let proxy = Setup::new(&simple(&[&upstream.address]))

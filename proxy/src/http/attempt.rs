@@ -198,16 +198,14 @@ async fn one_try(
         in_flight.fail(ledger.sent_at);
         ledger.sent_at = 0;
         // Connecting failed: nothing was sent. Waiting for a place is not worth a second endpoint.
-        let safe = matches!(
-            failure.cause,
-            Cause::ConnectionRefused | Cause::ConnectTimeout | Cause::Unreachable
-        );
+        let safe = failure.cause.is_connect_failure();
         Failed { failure, safe }
     })?;
     let pump = match kept.take() {
         Some(pump) => pump,
         None => start_upload(conn, state, cluster, private),
     };
+    ledger.up_sent += pump.waiting();
     let mut upload = Upload {
         pump,
         refused: false,
@@ -218,6 +216,7 @@ async fn one_try(
         Ok(()) => {
             ledger.head_at = head_at;
             ledger.upstream_status = state.response.status;
+            ledger.up_received += state.response.len as u64;
             answered(conn, ledger, cluster, &in_flight);
             let exchange = Exchange {
                 connection,
@@ -233,7 +232,7 @@ async fn one_try(
             if failure.cause.side() == Side::Upstream {
                 in_flight.fail(head_at);
             }
-            ledger.received += upload.pump.moved;
+            ledger.body_received += upload.pump.moved;
             Err(failed(state, failure, origin, upload.pump, kept))
         }
     }
@@ -278,7 +277,7 @@ fn failed(
 }
 
 /// A connection to the endpoint, unless the client leaves or time runs out first.
-async fn connect(
+pub(super) async fn connect(
     conn: &mut Conn,
     state: &mut State,
     want: Want<'_>,

@@ -46,7 +46,8 @@ pub(super) async fn response(
         in_flight,
         mut upload,
     } = exchange;
-    let mut close = !state.request.keep_alive || conn.is_leaving();
+    // A request that is still coming when it is answered will not be read to its end.
+    let mut close = !state.request.keep_alive || conn.is_leaving() || !upload.is_read();
     let (encoding, body) = framing(state.response.body, state.request.version, &mut close);
     let delivery = Delivery {
         body,
@@ -58,18 +59,7 @@ pub(super) async fn response(
     state.upstream.consume(state.response.len);
     ledger.status = state.response.status;
     ledger.sent += out.len() as u64;
-    let plan = Plan {
-        body: state.response.body,
-        encoding,
-        limits: Limits {
-            line: usize::MAX / 2,
-            ..conn.listener.http.limits
-        },
-        most: u64::MAX,
-        from_upstream: true,
-        budget: conn.worker.budget.clone(),
-    };
-    let mut pump = Pump::new(plan, out);
+    let mut pump = Pump::new(plan(conn, state.response.body, encoding), out);
     let read = poll_fn(|cx| {
         poll_relay(
             cx,
@@ -114,18 +104,40 @@ pub(super) async fn response(
             ledger.sent = 0;
             Err(failure.into())
         }
-        Err(failure) => Err(Stop {
-            failure,
-            answered: true,
-        }),
+        Err(failure) => {
+            // The end of the connection is the end of the body to this client: only a reset tells
+            // that it is not.
+            if body == Body::UntilClose {
+                conn.stream.reset_on_drop();
+            }
+            Err(Stop {
+                failure,
+                answered: true,
+            })
+        }
+    }
+}
+
+/// How the response's body is moved.
+fn plan(conn: &Conn, body: Body, encoding: Encoding) -> Plan {
+    Plan {
+        body,
+        encoding,
+        limits: Limits {
+            line: usize::MAX / 2,
+            ..conn.listener.http.limits
+        },
+        most: u64::MAX,
+        from_upstream: true,
+        budget: conn.worker.budget.clone(),
     }
 }
 
 /// Enters what was moved into the books, and gives back what was lent.
 fn settle(state: &mut State, ledger: &mut Ledger, pump: Pump, upload: Upload) {
-    ledger.sent += pump.moved;
+    ledger.body_sent += pump.moved;
     let (received, lent) = upload.finish();
-    ledger.received += received;
+    ledger.body_received += received;
     state.to_upstream = lent;
     state.to_downstream = pump.into_out();
     state.upstream.clear();

@@ -11,11 +11,11 @@ use super::{
     attempt::{self, Answered},
     deliver, forwarded,
     patience::Patience,
-    record::Ledger,
+    record::{Ledger, Used},
     reply, tunnel,
 };
 use crate::{
-    error::{Cause, Failure},
+    error::{Cause, Failure, Side},
     filter::{self, Flow, RequestContext},
     message::{Body, Method, RequestView, path},
     route::{Backend, Rule},
@@ -80,8 +80,9 @@ async fn conclude(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, stop:
             });
         let answer = reply::for_failure(&stop.failure, json, conn.listener.http.proxy_status);
         // After a request that is broken or incomplete nothing on this connection can be trusted.
-        let keep = cause.side() != crate::error::Side::Downstream
-            || matches!(cause, Cause::Loop | Cause::ConnectRefused);
+        // Nor can what follows a CONNECT that was refused: it is meant for somebody else.
+        let keep = (cause.side() != Side::Downstream || cause == Cause::Loop)
+            && state.request.method != Method::Connect;
         match reply::send(conn, state, &answer, keep && state.request.len > 0).await {
             Ok(next) => {
                 ledger.status = answer.status;
@@ -213,7 +214,7 @@ async fn forward(
         Cause::BadRoute,
         "the backend names no cluster",
     ))?;
-    ledger.cluster = Some(Arc::clone(cluster));
+    ledger.cluster = Some(Used::new(cluster, conn.worker.id));
     let mut patience = Patience::new(
         ledger.began,
         rule.request_timeout,
@@ -228,7 +229,7 @@ async fn forward(
             deliver::response(conn, state, ledger, rule, backend, exchange, patience).await
         }
         Answered::Switched(exchange) => {
-            tunnel::upgrade(conn, state, ledger, rule, backend, exchange).await
+            tunnel::upgrade(conn, state, ledger, rule, (backend, cluster), exchange).await
         }
     }
 }

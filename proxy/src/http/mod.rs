@@ -265,7 +265,8 @@ impl Conn {
         self.timer
             .set(now(), self.listener.http.idle_timeout.saturating_sub(SWEEP));
         poll_fn(|cx| {
-            if self.phase() >= Phase::Closing || self.timer.poll_expired(cx).is_ready() {
+            let expired = self.timer.poll_expired(cx).is_ready();
+            if expired || self.phase() >= Phase::Closing || !self.refresh() {
                 return Poll::Ready(false);
             }
             self.stream.poll_read_ready(cx).map(|ready| ready.is_ok())
@@ -279,6 +280,7 @@ impl Conn {
         match self.phase() {
             Phase::Cut => return Some(Wait::Left),
             Phase::Closing if !begun => return Some(Wait::Left),
+            _ if !begun && !self.refresh() => return Some(Wait::Left),
             _ => {}
         }
         if !expired {

@@ -71,6 +71,8 @@ pub(super) struct Pump {
     /// To be written first. Belongs to the connection's working state and is lent to the pump.
     out: Vec<u8>,
     written: usize,
+    /// Something has left.
+    touched: bool,
     /// Payload at the front of the buffer, to be written after `out`.
     span: usize,
     /// Framing behind the span that is already decoded.
@@ -112,6 +114,7 @@ impl Pump {
             from_upstream: plan.from_upstream,
             out,
             written: 0,
+            touched: false,
             span: 0,
             behind: 0,
             tail: b"",
@@ -145,14 +148,19 @@ impl Pump {
         buffer.len().saturating_sub(self.span + self.behind)
     }
 
+    /// Bytes of head and framing lined up before anything was moved.
+    pub(super) fn waiting(&self) -> u64 {
+        self.out.len() as u64
+    }
+
     /// Whether everything is written.
     pub(super) fn is_done(&self) -> bool {
         self.ended && !self.is_blocked()
     }
 
-    /// Whether nothing was written yet.
+    /// Whether nothing has ever left.
     pub(super) fn is_untouched(&self) -> bool {
-        self.written == 0
+        !self.touched
     }
 
     /// Moves what can be moved. After [`Progress::SourceDone`] the source is not needed: go on with [`Pump::poll_flush`].
@@ -257,6 +265,7 @@ impl Pump {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.progressed = true;
+            self.touched = true;
             self.advance(n, buffer);
         }
         if self.written > 0 {

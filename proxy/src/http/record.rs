@@ -29,18 +29,47 @@ pub(super) struct Ledger {
     /// When the response's head was handed on.
     pub(super) answered_at: u64,
     pub(super) rule: Option<Arc<Rule>>,
-    pub(super) cluster: Option<Arc<Cluster>>,
+    pub(super) cluster: Option<Used>,
     pub(super) endpoint: Option<Arc<Endpoint>>,
     pub(super) tries: u32,
     /// The status the client was sent; 0: none.
     pub(super) status: u16,
     pub(super) failure: Option<Failure>,
+    /// Bytes of heads and own answers, taken from and sent to the client.
     pub(super) received: u64,
     pub(super) sent: u64,
     /// The endpoint answered with this; counts for the cluster.
     pub(super) upstream_status: u16,
+    /// Bytes of heads sent to and received from endpoints; bodies count as the client's.
+    pub(super) up_sent: u64,
+    pub(super) up_received: u64,
+    /// Payload of the request and of the response.
+    pub(super) body_received: u64,
+    pub(super) body_sent: u64,
     /// Bytes taken from and given to the client after the protocol was switched.
     pub(super) tunnel: Option<(u64, u64)>,
+}
+
+/// A cluster that a request is in flight to.
+pub(super) struct Used {
+    cluster: Arc<Cluster>,
+    worker: usize,
+}
+
+impl Used {
+    pub(super) fn new(cluster: &Arc<Cluster>, worker: usize) -> Self {
+        cluster.cells.at(worker).active.inc();
+        Self {
+            cluster: Arc::clone(cluster),
+            worker,
+        }
+    }
+}
+
+impl Drop for Used {
+    fn drop(&mut self) {
+        self.cluster.cells.at(self.worker).active.dec();
+    }
 }
 
 impl Ledger {
@@ -76,8 +105,8 @@ impl Ledger {
         let ended = now();
         let worker = conn.worker.id;
         let listener = conn.listener.cells.at(worker);
-        listener.received.add(self.received);
-        listener.sent.add(self.sent);
+        listener.received.add(self.received + self.body_received);
+        listener.sent.add(self.sent + self.body_sent);
         let duration = Duration::from_nanos(ended.saturating_sub(self.began));
         let overhead = Duration::from_nanos(self.overhead(ended));
         match &self.rule {
@@ -98,14 +127,13 @@ impl Ledger {
                 }
             }
         }
-        if let Some(cluster) = self.cluster.as_ref().filter(|_| self.sent_at > 0)
-            && let Some(class) = cluster
-                .cells
-                .at(worker)
-                .responses
-                .get(usize::from(self.upstream_status / 100))
-        {
-            class.inc();
+        if let Some(used) = self.cluster.as_ref().filter(|_| self.sent_at > 0) {
+            let cells = used.cluster.cells.at(worker);
+            if let Some(class) = cells.responses.get(usize::from(self.upstream_status / 100)) {
+                class.inc();
+            }
+            cells.sent.add(self.up_sent + self.body_received);
+            cells.received.add(self.up_received + self.body_sent);
         }
         if let Some(log) = conn.worker.log() {
             self.log(&log, conn, state, duration, overhead);
@@ -150,8 +178,8 @@ impl Ledger {
                 Version::Http11 => "HTTP/1.1",
             }),
             status: (self.status > 0 || self.failure.is_some()).then(|| self.logged_status()),
-            received: self.received,
-            sent: self.sent,
+            received: self.received + self.body_received,
+            sent: self.sent + self.body_sent,
             user_agent: first(b"user-agent"),
             request_id: if parsed {
                 request_id(&view, &state.edits)
@@ -160,7 +188,7 @@ impl Ledger {
             },
             traceparent: first(b"traceparent"),
             route: self.rule.as_ref().map(|r| &*r.route),
-            cluster: self.cluster.as_ref().map(|c| &*c.name),
+            cluster: self.cluster.as_ref().map(|used| &*used.cluster.name),
             endpoint: self.endpoint.as_ref().map(|e| &*e.name),
             attempts: self.tries,
             duration,

@@ -2,7 +2,6 @@
 //! as in an opaque connection, and the connection serves nothing else.
 
 use std::{
-    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -10,7 +9,7 @@ use std::{
 
 use super::{
     Conn, Next,
-    attempt::{self, Exchange, impatience},
+    attempt::{self, Exchange},
     exchange::Stop,
     forwarded,
     patience::Patience,
@@ -26,15 +25,14 @@ use crate::{
     filter::{self, ResponseContext},
     h1::{Delivery, write_response},
     message::{Body, ResponseView, Version},
-    net::{
-        connect::{ConnectOptions, connect as dial},
-        stream::Stream,
-    },
+    net::stream::Stream,
     route::{Backend, Rule},
     shared::{State, Worker},
     snapshot::Listener,
     tcp::{self, Watch, Way},
+    telemetry::metrics::{ClusterCells, ListenerCells},
     timer::{Timer, now},
+    upstream::Want,
 };
 
 /// Passes the 101 on and joins the two connections.
@@ -43,7 +41,7 @@ pub(super) async fn upgrade(
     state: &mut State,
     ledger: &mut Ledger,
     rule: &Arc<Rule>,
-    backend: &Backend,
+    (backend, cluster): (&Backend, &Cluster),
     exchange: Exchange,
 ) -> Result<Next, Stop> {
     let Exchange {
@@ -52,7 +50,7 @@ pub(super) async fn upgrade(
         upload,
     } = exchange;
     let (received, lent) = upload.finish();
-    ledger.received += received;
+    ledger.body_received += received;
     state.to_upstream = lent;
     let mut out = std::mem::take(&mut state.to_downstream);
     out.clear();
@@ -89,7 +87,7 @@ pub(super) async fn upgrade(
     })?;
     ledger.status = 101;
     ledger.answered_at = now();
-    let next = join(conn, state, ledger, &mut connection.stream).await;
+    let next = join(conn, state, ledger, cluster, &mut connection.stream).await;
     drop(in_flight);
     next
 }
@@ -110,35 +108,21 @@ pub(super) async fn connect(
     let in_flight = endpoint.start();
     patience.begin_try(ledger.began, rule.backend_timeout);
     patience.arm(&conn.timer, ledger.began);
-    let options = ConnectOptions::from(&cluster.config.tcp);
-    let mut dialing = pin!(dial(
-        &endpoint.addresses,
-        &options,
-        cluster.connect_timeout()
-    ));
-    let dialed = std::future::poll_fn(|cx| {
-        if let Poll::Ready(done) = Future::poll(dialing.as_mut(), cx) {
-            return Poll::Ready(done.map_err(|error| Failure::from(error.cause())));
-        }
-        if let Some(failure) = impatience(conn, cx, &mut patience, &mut false, || {
-            Cause::ConnectTimeout
-        }) {
-            return Poll::Ready(Err(failure));
-        }
-        if attempt::poll_gone(conn, state, cx) {
-            Poll::Ready(Err(Failure::new(Cause::ClientGone, "while connecting")))
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
-    let mut upstream = dialed.inspect_err(|_| in_flight.fail(now()))?;
+    let want = Want {
+        cluster,
+        endpoint: &endpoint,
+        worker: conn.worker.id,
+        workers: conn.worker.process.workers,
+        private: true,
+    };
+    let acquired = attempt::connect(conn, state, want, &mut patience).await;
+    let (mut connection, _) = acquired.inspect_err(|_| in_flight.fail(now()))?;
     ledger.sent_at = now();
     ledger.connecting = ledger.sent_at.saturating_sub(ledger.began);
     let mut out = Vec::with_capacity(64);
     attempt::greeting(conn, cluster, &mut out);
     if !out.is_empty() {
-        write_to(&mut upstream, &out).await?;
+        write_to(&mut connection.stream, &out).await?;
         out.clear();
     }
     // RFC 9110 section 9.3.6: no framing fields in a 2xx to CONNECT.
@@ -151,7 +135,7 @@ pub(super) async fn connect(
     ledger.upstream_status = 200;
     ledger.head_at = now();
     ledger.answered_at = ledger.head_at;
-    let next = join(conn, state, ledger, &mut upstream).await;
+    let next = join(conn, state, ledger, cluster, &mut connection.stream).await;
     drop(in_flight);
     next
 }
@@ -169,11 +153,18 @@ async fn join(
     conn: &mut Conn,
     state: &mut State,
     ledger: &mut Ledger,
+    cluster: &Cluster,
     upstream: &mut Stream,
 ) -> Result<Next, Stop> {
     let up = std::mem::take(&mut state.downstream);
     let down = std::mem::take(&mut state.upstream);
-    let mut bounds = Bounds::new(&conn.worker, &conn.listener, &conn.timer, conn.opened);
+    let mut bounds = Bounds::new(
+        &conn.worker,
+        &conn.listener,
+        cluster,
+        &conn.timer,
+        conn.opened,
+    );
     let forwarding = tcp::forward(
         &mut conn.stream,
         upstream,
@@ -181,13 +172,9 @@ async fn join(
         (up.filled(), down.filled()),
         &mut bounds,
     );
+    // What they held was taken over: a quiet tunnel holds no buffer.
+    drop((up, down));
     let summary = forwarding.await;
-    state.downstream = up;
-    state.upstream = down;
-    state.downstream.clear();
-    state.upstream.clear();
-    ledger.received += summary.up_bytes;
-    ledger.sent += summary.down_bytes;
     ledger.tunnel = Some((summary.up_bytes, summary.down_bytes));
     ledger.failure = summary.end.cause().map(Failure::from);
     Ok(Next::Drop)
@@ -196,6 +183,8 @@ async fn join(
 /// The bounds of a joined or opaque connection: idle time, age, and the life of the process.
 pub(crate) struct Bounds<'a> {
     worker: &'a Worker,
+    listener: &'a ListenerCells,
+    cluster: &'a ClusterCells,
     direction: Direction,
     timer: &'a Timer,
     idle: u64,
@@ -207,7 +196,8 @@ pub(crate) struct Bounds<'a> {
 impl<'a> Bounds<'a> {
     pub(crate) fn new(
         worker: &'a Worker,
-        listener: &Listener,
+        listener: &'a Listener,
+        cluster: &'a Cluster,
         timer: &'a Timer,
         opened: u64,
     ) -> Self {
@@ -220,6 +210,8 @@ impl<'a> Bounds<'a> {
         };
         let bounds = Self {
             worker,
+            listener: listener.cells.at(worker.id),
+            cluster: cluster.cells.at(worker.id),
             direction: listener.config.direction,
             timer,
             idle: unlimited(listener.config.idle_timeout),
@@ -239,9 +231,22 @@ impl<'a> Bounds<'a> {
 }
 
 impl Watch for Bounds<'_> {
-    fn moved(&mut self, _: Way, bytes: usize) {
-        if bytes > 0 {
-            self.active_at = now();
+    /// Counted as they go: a connection may last for days.
+    fn moved(&mut self, way: Way, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        self.active_at = now();
+        let bytes = bytes as u64;
+        match way {
+            Way::Up => {
+                self.listener.received.add(bytes);
+                self.cluster.sent.add(bytes);
+            }
+            Way::Down => {
+                self.cluster.received.add(bytes);
+                self.listener.sent.add(bytes);
+            }
         }
     }
 

@@ -100,7 +100,8 @@ impl Pools {
             want.cluster.cells.at(want.worker).reused.inc();
             return Ok((connection, Origin::Reused));
         }
-        let limit = share(settings.max_connections, want.workers);
+        // A worker that could not connect at all would serve nobody.
+        let limit = share(settings.max_connections, want.worker, want.workers).max(1);
         if pool.open.get() >= limit
             && !pool.drop_oldest()
             && let Some(reused) = pool.wait(&want, limit).await?
@@ -133,8 +134,10 @@ impl Pools {
     }
 }
 
-fn share(limit: u32, workers: usize) -> u32 {
-    limit.div_ceil(workers.max(1) as u32)
+/// One worker's part of a limit that holds for the process: together they make up the whole.
+fn share(limit: u32, worker: usize, workers: usize) -> u32 {
+    let workers = workers.max(1) as u32;
+    limit / workers + u32::from((worker as u32) < limit % workers)
 }
 
 impl Pool {
@@ -202,7 +205,7 @@ impl Pool {
     /// Waits for a connection to be given back or closed. `None`: there is room for a new one.
     async fn wait(&self, want: &Want<'_>, limit: u32) -> Result<Option<Connection>, Failure> {
         let settings = &want.cluster.config.pool;
-        if self.pending.get() >= share(settings.max_pending, want.workers) {
+        if self.pending.get() >= share(settings.max_pending, want.worker, want.workers) {
             return Err(Failure::new(
                 Cause::PoolFull,
                 "too many requests wait for a connection",
@@ -344,7 +347,7 @@ impl Connection {
         if let Some(seconds) = timeout {
             pool.habits.announced(seconds);
         }
-        let most = share(settings.max_idle, workers) as usize;
+        let most = share(settings.max_idle, self.worker, workers) as usize;
         if most == 0 || self.is_spent(now, settings) {
             return;
         }

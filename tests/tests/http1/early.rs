@@ -25,6 +25,49 @@ fn an_early_answer_reaches_a_client_that_still_sends() {
     }
 }
 
+/// An answer that comes before the request was read to its end, from an upstream that then does
+/// read it: the connection goes on, or the client was told that it does not.
+#[test]
+fn after_an_early_answer_the_client_knows_whether_it_may_go_on() {
+    let upstream = Upstream::script(|peer| {
+        while let Some(mut head) = peer.head() {
+            peer.answer(404, b"early");
+            head.framing = head.request_framing();
+            if peer.reader.body(&mut peer.wire, &mut head).is_err() {
+                return;
+            }
+        }
+    });
+    let proxy = Proxy::to(&[&upstream.address]);
+    for pause in [false, true] {
+        let mut client = Client::connect(proxy.web());
+        for n in 0..20 {
+            let head = request("POST", "/", &["Transfer-Encoding: chunked"], b"");
+            let body = b"3e8\r\n"
+                .iter()
+                .copied()
+                .chain([b'x'; 1_000])
+                .chain(*b"\r\n0\r\n\r\n");
+            let body: Vec<_> = body.collect();
+            let answer = if pause {
+                client.send(head);
+                let answer = client.response();
+                client.try_send(body).map(|()| answer)
+            } else {
+                client.send(head);
+                client.try_send(body).map(|()| client.response())
+            };
+            let Ok(answer) = answer else {
+                panic!("turn {n}: cut while sending, unannounced")
+            };
+            assert_eq!(answer.text(), "early");
+            if answer.has_token("connection", "close") {
+                client = Client::connect(proxy.web());
+            }
+        }
+    }
+}
+
 /// S8: what is left of an unread body must never be taken for a request.
 #[test]
 fn the_rest_of_an_unread_body_is_no_request() {

@@ -45,3 +45,18 @@ fn an_http_1_0_client_gets_the_body_without_trailers_and_chunks() {
     assert!(answer.field("transfer-encoding").is_none(), "{answer}");
     assert_eq!(answer.text(), "ok");
 }
+
+/// The end of an HTTP/1.0 response is the end of the connection. A cut one must not look whole.
+#[test]
+fn an_http_1_0_client_sees_a_cut_response_as_a_reset() {
+    let upstream = Upstream::script(|peer| {
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    });
+    let proxy = Proxy::to(&[&upstream.address]);
+    let mut client = Client::connect(proxy.web());
+    client.send("GET / HTTP/1.0\r\nHost: a.example\r\n\r\n");
+    let answer = client.try_response("GET");
+    let whole = matches!(&answer, Ok(a) if a.status() == 200);
+    assert!(!whole, "a cut response looks whole: {answer:?}");
+}

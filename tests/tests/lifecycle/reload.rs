@@ -173,6 +173,31 @@ fn a_request_ends_on_the_table_it_began_with() {
 }
 
 #[test]
+fn listeners_come_and_go_and_unchanged_ones_keep_their_connections() {
+    let two = "listeners:
+  - { name: web, bind: '127.0.0.1:0', protocol: http }
+  - { name: more, bind: '127.0.0.1:0', protocol: http }
+routes: [{ name: all, rules: [{ filters: [{ direct_response: { status: 200, body: ok } }] }] }]";
+    let mut proxy = Proxy::start(two);
+    let more = proxy.listener("more");
+    let mut kept = Client::connect(proxy.web());
+    let mut leaving = Client::connect(more.clone());
+    assert_eq!(
+        (kept.get("/").text(), leaving.get("/").text()),
+        ("ok".into(), "ok".into())
+    );
+    proxy.reload(&answering("new"));
+    wait::until("the removed listener to refuse", || {
+        Client::try_connect(&more).err()
+    });
+    assert_eq!(kept.get("/").text(), "new");
+    // Its idle connection was asked to go; none is cut within a request.
+    leaving.expect_end();
+    // And back again, with what it needs.
+    proxy.reload(two);
+}
+
+#[test]
 fn unchanged_clusters_keep_their_pools() {
     let upstream = Upstream::fixed("ok");
     let text = simple(&[&upstream.address]);

@@ -311,6 +311,17 @@ pub(crate) const FAULTS: &[Fault] = &[
         b.client("aging").rest();
         None
     }),
+    fault(
+        "one connection too many",
+        "downstream_connection_limit",
+        0,
+        |b| {
+            let mut first = b.client("one");
+            first.get("/ok");
+            b.client("one").rest();
+            None
+        },
+    ),
     fault("going round in circles", "proxy_loop_detected", 508, |b| {
         // Our own name in `Via` is what the upstream got to see.
         b.get("/ok")?;

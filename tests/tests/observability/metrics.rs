@@ -65,6 +65,11 @@ fn requests_bytes_and_connections_add_up() {
     settles("outrigger_upstream_requests_reused_total", &[back], 29);
     settles("outrigger_upstream_connections_total", &[back], 1);
     settles(
+        "outrigger_upstream_bytes_total",
+        &[back, ("direction", "sent")],
+        upstream.bytes(),
+    );
+    settles(
         "outrigger_request_duration_seconds_count",
         &[("route", "all")],
         30,
@@ -94,11 +99,13 @@ fn gauges_follow_what_is_open() {
         .collect();
     settles("outrigger_requests_active", 3);
     settles("outrigger_connections_active", 3);
+    settles("outrigger_upstream_requests_active", 3);
     clients.pop().unwrap().wire.reset();
     settles("outrigger_requests_active", 2);
     drop(clients);
     settles("outrigger_requests_active", 0);
     settles("outrigger_connections_active", 0);
+    settles("outrigger_upstream_requests_active", 0);
     settles("outrigger_upstream_connections_active", 0);
 }
 

@@ -28,3 +28,17 @@ fn a_listener_takes_no_more_than_its_limit() {
         client.reader.fill(&mut client.wire).ok()?.then_some(())
     });
 }
+
+#[test]
+fn an_endpoint_takes_no_more_than_its_cluster_allows() {
+    let upstream = echo();
+    let proxy = Proxy::start(&format!(
+        "listeners: [{{ name: web, bind: '127.0.0.1:0', protocol: tcp, cluster: back }}]
+clusters: [{{ name: back, endpoints: ['{}'], pool: {{ max_connections: 1, max_pending: 0, pending_timeout: 100ms }} }}]",
+        upstream.address
+    ));
+    let _first = held(&proxy);
+    let (bytes, _) = Client::connect(proxy.web()).rest();
+    assert!(bytes.is_empty());
+    assert_eq!(upstream.connections(), 1);
+}
