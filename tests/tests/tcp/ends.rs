@@ -127,11 +127,13 @@ fn with_no_endpoint_there_the_client_is_cut_and_the_log_says_why() {
     let mut gone = echo();
     let proxy = forwarding(&gone.address, "");
     gone.stop();
-    let mut client = Client::connect(proxy.web());
-    let mut rest = Vec::new();
-    let _ = client.wire.write_all(b"ping");
-    let _ = client.wire.read_to_end(&mut rest);
-    assert!(rest.is_empty());
+    // The reset may come so soon that connecting already fails by it.
+    if let Ok(mut client) = Client::try_connect(&proxy.web().into()) {
+        let mut rest = Vec::new();
+        let _ = client.wire.write_all(b"ping");
+        let _ = client.wire.read_to_end(&mut rest);
+        assert!(rest.is_empty());
+    }
     let line = proxy.log_of(1).remove(0);
     assert_eq!(
         (line["kind"].as_str(), line["cause"].as_str()),
