@@ -4,7 +4,7 @@
 //! swapped and the workers are told. What a failure leaves behind is dropped and the old
 //! configuration serves on, untouched.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use outrigger_config::{Loaded, model};
 
@@ -35,6 +35,22 @@ pub(super) struct Listening {
 }
 
 impl Listening {
+    /// Whether nobody else could bind `wanted` while this listens.
+    fn is_in_the_way_of(&self, wanted: &model::BindAddress) -> bool {
+        match (&self.address, wanted) {
+            (model::BindAddress::Tcp(own), model::BindAddress::Tcp(wanted)) => {
+                // `[::]` takes both families, `0.0.0.0` one.
+                let covers = |all: IpAddr, one: IpAddr| {
+                    all.is_unspecified() && (all.is_ipv6() || one.is_ipv4())
+                };
+                let (ours, theirs) = (own.ip(), wanted.ip());
+                own.port() == wanted.port()
+                    && (ours == theirs || covers(ours, theirs) || covers(theirs, ours))
+            }
+            (own, wanted) => own == wanted,
+        }
+    }
+
     pub(super) fn address(&self) -> String {
         Address::from(&self.address).to_string()
     }
@@ -125,6 +141,7 @@ impl App {
         config: &model::Config,
         problems: &mut Vec<String>,
     ) -> Vec<(Arc<str>, Key, Bound)> {
+        let leaving = self.leaving(config);
         let mut sockets = Vec::new();
         for listener in &config.listeners {
             let key = Key::of(listener);
@@ -132,7 +149,7 @@ impl App {
             if current.is_some_and(|c| c.key == key) {
                 continue;
             }
-            let replaces_own = self.listening.values().any(|l| l.key.bind == key.bind);
+            let replaces_own = leaving.iter().any(|l| l.is_in_the_way_of(&key.bind));
             let options = ListenOptions {
                 backlog: listener.backlog,
                 socket: SocketOptions::from(&listener.tcp),
@@ -155,6 +172,18 @@ impl App {
             }
         }
         sockets
+    }
+
+    /// Listening sockets that `config` has no more use for.
+    fn leaving(&self, config: &model::Config) -> Vec<&Listening> {
+        let stays = |name: &str, current: &Listening| {
+            let next = config.listeners.iter().find(|l| l.name.as_str() == name);
+            next.is_some_and(|next| Key::of(next) == current.key)
+        };
+        let all = self.listening.iter();
+        all.filter(|(name, current)| !stays(name, current))
+            .map(|(_, current)| current)
+            .collect()
     }
 
     fn open_access_log(&self, config: &model::Config, problems: &mut Vec<String>) -> LogChange {
@@ -352,11 +381,18 @@ impl Key {
     fn of(listener: &model::Listener) -> Self {
         let http = listener.protocol == model::Protocol::Http;
         let announced = listener.proxy_protocol == model::AcceptProxyProtocol::Required;
+        // On a Unix socket there is nothing of TCP to set.
+        let is_tcp = matches!(listener.bind, model::BindAddress::Tcp(_));
+        let tcp = if is_tcp {
+            listener.tcp.clone()
+        } else {
+            model::TcpOptions::default()
+        };
         Self {
             bind: listener.bind.clone(),
             backlog: listener.backlog,
-            tcp: listener.tcp.clone(),
-            client_first: http || announced,
+            tcp,
+            client_first: is_tcp && (http || announced),
         }
     }
 }

@@ -11,7 +11,10 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -53,7 +56,8 @@ pub(crate) enum Sharing {
     /// No. Without this `SO_REUSEPORT` would let two proxies with the same file share a port,
     /// each getting half of the connections.
     Exclusive,
-    /// With sockets of the same user that were bound by [`Bound::bind`]: those that a reload replaces.
+    /// With sockets of the same user that were bound by [`Bound::bind`]: those that a reload
+    /// replaces. A Unix socket appears at its path with [`Bound::into_sockets`].
     WithOwn,
 }
 
@@ -62,6 +66,7 @@ pub(crate) enum Sharing {
 pub(crate) struct Bound {
     address: BindAddress,
     sockets: Vec<BoundSocket>,
+    staged: Option<Staged>,
 }
 
 /// One worker's listening socket, on its way there.
@@ -127,8 +132,13 @@ impl Bound {
         &self.address
     }
 
-    /// A socket for each worker.
+    /// A socket for each worker. From now on it is this one that clients find.
     pub(crate) fn into_sockets(self) -> Vec<BoundSocket> {
+        if let (Some(staged), BindAddress::Unix(path)) = (self.staged, &self.address)
+            && let Err(error) = fs::rename(&staged.0, path)
+        {
+            tracing::error!(path = %path.display(), %error, "a Unix socket cannot be put in its place");
+        }
         self.sockets
     }
 }
@@ -169,6 +179,7 @@ fn bind_tcp(address: SocketAddr, options: &ListenOptions, workers: usize) -> Ste
     Ok(Bound {
         sockets: sockets.collect(),
         address,
+        staged: None,
     })
 }
 
@@ -221,13 +232,21 @@ fn listen(socket: &Socket, options: &ListenOptions) -> Step<()> {
 
 fn bind_unix(path: &Path, options: &ListenOptions, workers: usize) -> Step<Bound> {
     let address = SockAddr::unix(path).map_err(|error| ("bind", error))?;
-    remove_stale(path, &address)?;
+    let staged = match options.sharing {
+        Sharing::Exclusive => {
+            remove_stale(path, &address)?;
+            None
+        }
+        Sharing::WithOwn => Some(Staged::beside(path)),
+    };
+    let born = staged.as_ref().map_or(path, |staged| &staged.0);
+    let address = SockAddr::unix(born).map_err(|error| ("bind", error))?;
     let socket = open(Domain::UNIX)?;
     socket.bind(&address).map_err(|error| ("bind", error))?;
-    let file = SocketFile::new(path).map_err(|error| ("find", error))?;
+    let file = SocketFile::new(born, path).map_err(|error| ("find", error))?;
     // Nobody can connect before `listen`, so nobody uses the permissions it was born with.
     let permissions = fs::Permissions::from_mode(options.unix_mode);
-    fs::set_permissions(path, permissions).map_err(|error| ("set permissions of", error))?;
+    fs::set_permissions(born, permissions).map_err(|error| ("set permissions of", error))?;
     listen(&socket, options)?;
 
     let file = Arc::new(file);
@@ -245,7 +264,27 @@ fn bind_unix(path: &Path, options: &ListenOptions, workers: usize) -> Step<Bound
     Ok(Bound {
         sockets: sockets.collect(),
         address,
+        staged,
     })
+}
+
+/// The name a Unix socket has until it takes the place of another; gone with this.
+#[derive(Debug)]
+struct Staged(PathBuf);
+
+impl Staged {
+    fn beside(path: &Path) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Relaxed);
+        Self(path.with_file_name(format!(".{}-{number}", std::process::id())))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Not there any more where it took its place.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// Removes a socket that a process left behind: one on which nobody answers.
@@ -280,10 +319,11 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
+    /// The socket that is at `born` now and will be at `path`.
+    fn new(born: &Path, path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_path_buf(),
-            device_and_inode: identity(path)?,
+            device_and_inode: identity(born)?,
         })
     }
 }

@@ -9,6 +9,7 @@ use outrigger_tests::{
     proxy::{Proxy, Setup, simple},
     upstream::Upstream,
     wait,
+    wire::Address,
 };
 
 fn answering(word: &str) -> String {
@@ -218,4 +219,62 @@ fn unchanged_clusters_keep_their_pools() {
         .metrics()
         .sum("outrigger_upstream_requests_total", &[("cluster", "back")]);
     assert!((sent - 11.0).abs() < 0.5, "counters live on: {sent}");
+}
+
+fn says_at(address: &Address, word: &str) {
+    wait::until(word, || {
+        (Client::connect(address.clone()).get("/").text() == word).then_some(())
+    });
+}
+
+/// The old socket is in the way of the new one, but it is our own.
+#[test]
+fn a_listener_moves_to_every_address_of_its_port_and_back() {
+    let mut proxy = Proxy::start(&answering("one"));
+    let at = proxy.web();
+    for (bind, word) in [
+        (format!("0.0.0.0:{}", at.port()), "two"),
+        (format!("[::]:{}", at.port()), "three"),
+        (at.to_string(), "four"),
+    ] {
+        proxy.reload(&answering(word).replace("127.0.0.1:0", &bind));
+        says_at(&at.into(), word);
+    }
+}
+
+#[test]
+fn a_unix_listener_changes_and_is_renamed_at_its_path() {
+    let bind = |text: &str| text.replace("127.0.0.1:0", "unix:DIR/web.sock");
+    let mut proxy = Proxy::start(&bind(&answering("one")));
+    let at = proxy.listener("web");
+    let mut kept = Client::connect(at.clone());
+    assert_eq!(kept.get("/").text(), "one");
+    let backlog = answering("two").replace("protocol: http", "protocol: http, backlog: 7");
+    let named = answering("three").replace("name: web", "name: other");
+    for (text, word) in [(backlog, "two"), (named, "three")] {
+        proxy.reload(&bind(&text));
+        says_at(&at, word);
+    }
+    // What is refused leaves the socket where it is, and nothing beside it.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let second = format!(
+        "listeners: [{{ name: taken, bind: '{}', protocol: http }}, ",
+        taken.local_addr().unwrap()
+    );
+    let refused = answering("four").replace("listeners: [", &second);
+    let table = proxy.table();
+    proxy.rewrite(&bind(&refused));
+    wait::until("the refusal", || {
+        let labels = [("result", "rejected")];
+        let n = proxy
+            .metrics()
+            .sum("outrigger_config_reloads_total", &labels);
+        (n >= 1.0).then_some(())
+    });
+    assert_eq!(proxy.table(), table);
+    assert_eq!(Client::connect(at).get("/").text(), "three");
+    let files = fs::read_dir(proxy.dir.path()).unwrap();
+    let names = files.map(|f| f.unwrap().file_name().into_string().unwrap());
+    let left: Vec<_> = names.filter(|name| name.starts_with('.')).collect();
+    assert_eq!(left, [""; 0]);
 }
