@@ -250,8 +250,8 @@ fn a_unix_listener_changes_and_is_renamed_at_its_path() {
     let mut kept = Client::connect(at.clone());
     assert_eq!(kept.get("/").text(), "one");
     let backlog = answering("two").replace("protocol: http", "protocol: http, backlog: 7");
-    let named = answering("three").replace("name: web", "name: other");
-    for (text, word) in [(backlog, "two"), (named, "three")] {
+    let renamed = answering("three").replace("name: web", "name: other");
+    for (text, word) in [(backlog, "two"), (renamed, "three")] {
         proxy.reload(&bind(&text));
         says_at(&at, word);
     }
