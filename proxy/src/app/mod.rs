@@ -269,9 +269,10 @@ impl App {
         if let Err(problems) = &result {
             self.metrics.config_rejected();
             self.shown.rejected(problems);
-            tracing::error!(
-                "the new configuration is refused, the last good one keeps serving:\n{problems}"
-            );
+            tracing::error!("the new configuration is refused, the last good one keeps serving");
+            for problem in problems.lines() {
+                tracing::error!("{problem}");
+            }
         }
         result
     }

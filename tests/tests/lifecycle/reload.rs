@@ -278,3 +278,15 @@ fn a_unix_listener_changes_and_is_renamed_at_its_path() {
     let left: Vec<_> = names.filter(|name| name.starts_with('.')).collect();
     assert_eq!(left, [""; 0]);
 }
+
+#[test]
+fn each_problem_has_a_line_of_its_own_in_the_log() {
+    let mut proxy = Proxy::start(&answering("one"));
+    proxy.rewrite("lisners: []\nrotes: []");
+    let log = wait::until("two problems", || {
+        let log = proxy.process.stderr();
+        log.contains("rotes").then_some(log)
+    });
+    let problems = log.lines().filter(|line| line.contains("unknown field"));
+    assert_eq!(problems.count(), 2, "{log}");
+}
