@@ -61,7 +61,7 @@ pub(super) async fn response(
     ledger.sent += out.len() as u64;
     let mut pump = Pump::new(plan(conn, state.response.body, encoding), out);
     let read = poll_fn(|cx| {
-        poll_relay(
+        let polled = poll_relay(
             cx,
             conn,
             state,
@@ -69,20 +69,19 @@ pub(super) async fn response(
             &mut upload,
             &mut pump,
             &mut patience,
-        )
+        );
+        // The first turn hands the head on; after it we wait for one of the peers.
+        if ledger.answered_at == 0 {
+            ledger.answered_at = now();
+        }
+        polled
     })
     .await;
-    ledger.answered_at = now();
     let reusable = state.response.keep_alive
         && upload.is_complete()
         && pump.source_done()
         && pump.unread(&state.upstream) == 0;
-    if reusable {
-        let announced = state.response.keep_alive_timeout;
-        connection.release(ledger.answered_at, announced, conn.worker.process.workers);
-    } else {
-        drop(connection);
-    }
+    let_go(connection, reusable, conn, state);
     let written = match read {
         Ok(Progress::Done) => Ok(()),
         Ok(Progress::SourceDone) => {
@@ -130,6 +129,14 @@ fn plan(conn: &Conn, body: Body, encoding: Encoding) -> Plan {
         most: u64::MAX,
         from_upstream: true,
         budget: conn.worker.budget.clone(),
+    }
+}
+
+/// The endpoint's connection may serve somebody else, or not.
+fn let_go(connection: Connection, reusable: bool, conn: &Conn, state: &State) {
+    if reusable {
+        let announced = state.response.keep_alive_timeout;
+        connection.release(now(), announced, conn.worker.process.workers);
     }
 }
 

@@ -1,6 +1,10 @@
 //! The access log: one line per request or connection, true to the byte, and never in the way.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{Arc, Barrier},
+    time::Duration,
+};
 
 use outrigger_tests::{
     client::{Client, request},
@@ -186,4 +190,34 @@ fn a_full_log_costs_lines_not_requests() {
             .sum("outrigger_access_log_dropped_total", &[]);
         (lost >= 1.0).then_some(())
     });
+}
+
+/// Waiting for the rest of a response is not our share of it.
+#[test]
+fn overhead_is_not_what_the_peers_take() {
+    const PAUSE: Duration = Duration::from_millis(300);
+    let rest = Arc::new(Barrier::new(2));
+    let wanted = Arc::clone(&rest);
+    let upstream = Upstream::script(move |peer| {
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+        wanted.wait();
+        peer.send("cd");
+    });
+    let proxy = Proxy::to(&[&upstream.address]);
+    let mut client = Client::connect(proxy.web());
+    client.send(request("GET", "/", &[], b""));
+    client.head();
+    assert_eq!(client.exactly(2), b"ab");
+    assert!(client.is_silent_for(PAUSE));
+    rest.wait();
+    assert_eq!(client.exactly(2), b"cd");
+    let line = proxy.log_of(1).remove(0);
+    let time = |name: &str| Duration::from_micros(line[name].as_u64().unwrap_or_default());
+    assert!(time("duration_us") >= PAUSE, "{line}");
+    assert!(time("overhead_us") < PAUSE, "{line}");
+    let sum = proxy
+        .metrics()
+        .sum("outrigger_proxy_overhead_seconds_sum", &[]);
+    assert!(sum < PAUSE.as_secs_f64(), "{sum}");
 }
