@@ -181,6 +181,7 @@ async fn opaque(mut conn: Box<Conn>, cluster: Arc<Cluster>, state: Option<Box<St
         Ok((mut connection, in_flight)) => {
             let mut greeting = Vec::new();
             http::greeting(&conn, &cluster, &mut greeting);
+            let ours = greeting.len() as u64;
             if let Some(state) = &state {
                 greeting.extend_from_slice(state.downstream.filled());
             }
@@ -197,7 +198,7 @@ async fn opaque(mut conn: Box<Conn>, cluster: Arc<Cluster>, state: Option<Box<St
                 &mut bounds,
             )
             .await;
-            seen.up = summary.up_bytes;
+            seen.up = summary.up_bytes.saturating_sub(ours);
             seen.down = summary.down_bytes;
             seen.failure = summary.end.cause().map(Failure::from);
             drop(in_flight);

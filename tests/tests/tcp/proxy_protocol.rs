@@ -181,3 +181,25 @@ fn http_connections_are_not_shared_between_clients() {
         }
     }
 }
+
+/// What is counted as received is what the client sent, not what we wrote before it.
+#[test]
+fn our_header_is_not_counted_as_the_clients_bytes() {
+    let upstream = Upstream::script(|peer| {
+        // A version 2 header for IPv4 has 28 bytes.
+        if peer.exactly(28 + 3).is_ok() {
+            peer.send("four");
+        }
+    });
+    let proxy = Proxy::start(&format!(
+        "listeners: [{{ name: web, bind: '127.0.0.1:0', protocol: tcp, cluster: back }}]
+clusters: [{{ name: back, proxy_protocol: v2, endpoints: ['{}'] }}]",
+        upstream.address
+    ));
+    let mut client = Client::connect(proxy.web());
+    client.send("abc");
+    assert_eq!(client.exactly(4), b"four");
+    drop(client);
+    let line = proxy.log_of(1).remove(0);
+    assert_eq!((&line["received"], &line["sent"]), (&3.into(), &4.into()));
+}
