@@ -73,16 +73,36 @@ impl Patience {
             if self.backend_at.is_some_and(|at| at <= now) {
                 return Poll::Ready(Expired::Backend);
             }
-            self.quiet = if std::mem::take(progressed) {
-                0
-            } else {
-                self.quiet + 1
-            };
-            if self.quiet > QUARTERS {
+            if self.quarter_passed(std::mem::take(progressed)) {
                 return Poll::Ready(Expired::Pause);
             }
             self.arm(timer, now);
         }
         Poll::Pending
+    }
+    /// Whether the pause is too long now.
+    fn quarter_passed(&mut self, progressed: bool) -> bool {
+        self.quiet = if progressed { 0 } else { self.quiet + 1 };
+        self.quiet >= QUARTERS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Progress may have come right after the quarter in which it is seen began, or right before
+    /// its end: four quiet ones behind it are one to one and a quarter of the pause.
+    #[test]
+    fn a_pause_is_four_quarters() {
+        let mut patience = Patience::new(0, None, Duration::from_secs(1));
+        let passed = |patience: &mut Patience, quarters: [bool; 4]| {
+            quarters.map(|progressed| patience.quarter_passed(progressed))
+        };
+        let quiet = [false; 4];
+        assert_eq!(passed(&mut patience, quiet), [false, false, false, true]);
+        let once = [true, false, false, false];
+        assert_eq!(passed(&mut patience, once), [false; 4]);
+        assert!(patience.quarter_passed(false));
     }
 }
