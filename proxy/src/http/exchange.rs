@@ -98,7 +98,7 @@ async fn conclude(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, stop:
 
 /// The steps of a request.
 async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<Next, Stop> {
-    let registered = conn.refresh();
+    conn.refresh();
     normalise(conn, state)?;
     let settings = &conn.listener.http;
     let view = RequestView {
@@ -118,9 +118,6 @@ async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<
     }
     if state.request.method == Method::Connect && !settings.connect {
         return Err(Failure::from(Cause::ConnectRefused).into());
-    }
-    if !registered {
-        return Err(Failure::new(Cause::NoRoute, "the listener was removed").into());
     }
     let (rule, matched_prefix) = match conn.listener.table.find(&view) {
         Some(found) => (Arc::clone(found.rule), found.matched_prefix),

@@ -58,6 +58,8 @@ pub(crate) struct Conn {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) opened: u64,
     pub(crate) served: u32,
+    /// Its listener is gone from the table.
+    orphaned: bool,
     /// Since when it waits for a request.
     idle_since: u64,
     /// Counts it until the end.
@@ -255,6 +257,7 @@ impl Conn {
             local: peer.local,
             opened,
             served: 0,
+            orphaned: false,
             idle_since: opened,
             _admission: admission,
         })
@@ -304,22 +307,20 @@ impl Conn {
         self.worker.phase(self.listener.config.direction)
     }
 
-    /// Follows the table: the listener of the current version. `false` where it has none any more.
-    fn refresh(&mut self) -> bool {
+    /// Follows the table: the listener of the current version. Where there is none any more, the
+    /// request that is here is served as before, and is the last one.
+    fn refresh(&mut self) {
         let worker = Rc::clone(&self.worker);
         worker.snapshot(|snapshot| {
             if snapshot.version == self.version {
-                return true;
+                return;
             }
             self.version = snapshot.version;
             match snapshot.listener(&self.listener.name) {
-                Some(listener) => {
-                    self.listener = Arc::clone(listener);
-                    true
-                }
-                None => false,
+                Some(listener) => self.listener = Arc::clone(listener),
+                None => self.orphaned = true,
             }
-        })
+        });
     }
 
     /// Whether this connection should not carry another request.
@@ -327,6 +328,7 @@ impl Conn {
         let settings = &self.listener.http;
         let old = || now().saturating_sub(self.opened) >= settings.max_lifetime.as_nanos() as u64;
         self.phase().is_draining()
+            || self.orphaned
             || (settings.max_requests > 0 && self.served >= settings.max_requests)
             || (!settings.max_lifetime.is_zero() && old())
     }

@@ -227,6 +227,27 @@ fn says_at(address: &Address, word: &str) {
     });
 }
 
+/// A listener's name is what state hangs on; clients do not know it.
+#[test]
+fn a_renamed_listener_serves_what_its_connections_ask() {
+    let mut proxy = Proxy::start(&answering("one"));
+    let at = proxy.web();
+    let renamed = |word: &str| {
+        let bind = format!("name: other, bind: '{at}'");
+        answering(word).replace("name: web, bind: '127.0.0.1:0'", &bind)
+    };
+    let fixed = answering("one").replace("127.0.0.1:0", &at.to_string());
+    proxy.reload(&fixed);
+    let mut kept = Client::connect(at);
+    assert_eq!(kept.get("/").text(), "one");
+    proxy.reload(&renamed("two"));
+    let last = kept.get("/");
+    assert_eq!((last.status(), last.text().as_str()), (200, "one"));
+    assert!(last.has_token("connection", "close"), "{last:?}");
+    kept.expect_end();
+    says_at(&at.into(), "two");
+}
+
 /// The old socket is in the way of the new one, but it is our own.
 #[test]
 fn a_listener_moves_to_every_address_of_its_port_and_back() {
