@@ -89,7 +89,7 @@ causes! {
     /// The cluster has no endpoint that may be used.
     NoEndpoint 503 "destination_unavailable" Upstream;
     /// The name of the cluster could not be resolved.
-    DnsError 502 "dns_error" Upstream;
+    DnsError 503 "dns_error" Upstream;
     /// Too many connections to the endpoint, and too many requests waiting for one.
     PoolFull 503 "connection_limit_reached" Upstream;
     /// The request waited too long for a connection to the endpoint.

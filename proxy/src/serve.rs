@@ -241,7 +241,7 @@ async fn dial(
             random: &worker.random,
             tried: &tried,
         });
-        let endpoint = picked.ok_or(Failure::from(Cause::NoEndpoint))?;
+        let endpoint = picked.ok_or_else(|| Failure::from(cluster.absence()))?;
         seen.tries += 1;
         seen.endpoint = Some(Arc::clone(&endpoint));
         let in_flight = endpoint.start();

@@ -140,8 +140,9 @@ impl Worker {
             table: RefCell::new(Cache::new(table)),
             timers: Timers::new(),
             pools: Pools::default(),
-            bulk: Bulk::new(limits.bulk_buffers.0 as usize),
-            budget: Budget::new(limits.bulk_buffers.0 as usize),
+            // One half for opaque connections, one for bodies.
+            bulk: Bulk::new(limits.bulk_buffers.0 as usize / 2),
+            budget: Budget::new(limits.bulk_buffers.0 as usize / 2),
             random: RefCell::new(fastrand::Rng::new()),
             log: RefCell::new(parts.log.map(Rc::new)),
             inward: Cell::new(Phase::Running),

@@ -20,8 +20,8 @@ use tokio::sync::Notify;
 /// Resolution of deadlines.
 pub(crate) const TICK: Duration = Duration::from_millis(8);
 const SLOTS: usize = 1024;
-/// Ticks since the process began; 32 bits last for 397 days, and what is later counts as never.
-type Tick = u32;
+/// Ticks since the process began.
+type Tick = u64;
 /// No deadline.
 const NEVER: Tick = Tick::MAX;
 
@@ -32,7 +32,7 @@ pub(crate) fn now() -> u64 {
 }
 
 fn tick_of(nanos: u64) -> Tick {
-    Tick::try_from(nanos / TICK.as_nanos() as u64).unwrap_or(NEVER - 1)
+    nanos / TICK.as_nanos() as u64
 }
 
 /// The first tick that lies wholly after `nanos`.
@@ -228,9 +228,7 @@ impl Timers {
                 self.0.sooner.notified().await;
                 continue;
             }
-            let wait = Duration::from_nanos(
-                (u64::from(next) * TICK.as_nanos() as u64).saturating_sub(now()),
-            );
+            let wait = Duration::from_nanos((next * TICK.as_nanos() as u64).saturating_sub(now()));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.0.sooner.notified() => continue,
@@ -365,7 +363,7 @@ mod tests {
         /// Whatever is set and however time advances: an entry fires in the first step that reaches
         /// its deadline, and never before.
         #[test]
-        fn fires_exactly_when_due(sets in prop::collection::vec((0_u32..5_000, 1_u32..700), 1..40)) {
+        fn fires_exactly_when_due(sets in prop::collection::vec((0_u64..5_000, 1_u64..700), 1..40)) {
             let mut wheel = Wheel::new(0);
             let key = wheel.insert();
             let mut now = 0;

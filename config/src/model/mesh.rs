@@ -34,8 +34,8 @@ crate::engine::model! {
         /// Idle buffers each worker keeps for the next connection.
         /// Why: a burst of connections finds its buffers ready, and an idle process stays small.
         buffer_pool: ByteSize = ByteSize(4 << 20), in ByteSize(65_536)..=ByteSize(1 << 30);
-        /// Memory for data that slow TCP receivers have not taken, per worker; beyond it reads
-        /// shrink to 16 KiB.
+        /// Memory for large reads and for data that slow receivers have not taken, per worker: one
+        /// half for opaque connections, one for bodies. Beyond it reads stay small.
         /// Why: a slow receiver must not hold the memory of all others.
         bulk_buffers: ByteSize = ByteSize(16 << 20), in ByteSize(1 << 20)..=ByteSize(4 << 30);
     }

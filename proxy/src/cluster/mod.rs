@@ -30,6 +30,7 @@ use tokio::sync::Notify;
 use self::endpoint::Endpoint;
 pub(crate) use self::set::{EndpointSet, EndpointSpec};
 use crate::{
+    error::Cause,
     message::RequestView,
     telemetry::metrics::{Cells, ClusterCells},
 };
@@ -219,6 +220,15 @@ impl Cluster {
     /// The same for an opaque connection.
     pub(crate) fn hash_connection(&self, peer: Option<IpAddr>) -> Option<u64> {
         hash::of_connection(balance::hash_on(&self.config.balance), peer)
+    }
+
+    /// Why [`Self::pick`] finds none.
+    pub(crate) fn absence(&self) -> Cause {
+        if self.config.dns.is_some() && self.endpoints.load().all.is_empty() {
+            Cause::DnsError
+        } else {
+            Cause::NoEndpoint
+        }
     }
 
     /// The endpoint for a request; `None` where there is none.

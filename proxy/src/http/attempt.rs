@@ -85,9 +85,8 @@ pub(super) async fn run(
     loop {
         let endpoint = match session.as_ref().filter(|_| tried.is_empty()) {
             Some(endpoint) => Arc::clone(endpoint),
-            None => {
-                pick(conn, state, cluster, tried.ids()).ok_or(Failure::from(Cause::NoEndpoint))?
-            }
+            None => pick(conn, state, cluster, tried.ids())
+                .ok_or_else(|| Failure::from(cluster.absence()))?,
         };
         ledger.tries += 1;
         ledger.endpoint = Some(Arc::clone(&endpoint));

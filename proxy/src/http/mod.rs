@@ -40,6 +40,8 @@ use crate::{
 
 /// After this long without a request a connection gives its working state back.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long a connection whose listener is gone may wait for a last request: one that was on its way.
+const ORPHANED: Duration = Duration::from_secs(1);
 /// What a client may still send after we decided to close, so that it gets to read our answer
 /// instead of a reset (RFC 9112 section 9.6), and how long we wait for it.
 const LINGER_BYTES: usize = 262_144;
@@ -268,8 +270,9 @@ impl Conn {
         self.timer
             .set(now(), self.listener.http.idle_timeout.saturating_sub(SWEEP));
         poll_fn(|cx| {
+            self.refresh();
             let expired = self.timer.poll_expired(cx).is_ready();
-            if expired || self.phase() >= Phase::Closing || !self.refresh() {
+            if expired || self.phase() >= Phase::Closing {
                 return Poll::Ready(false);
             }
             self.stream.poll_read_ready(cx).map(|ready| ready.is_ok())
@@ -279,11 +282,13 @@ impl Conn {
 
     /// Whether waiting for a head must end, with or without a part of it.
     fn poll_waiting(&mut self, cx: &mut Context<'_>, begun: bool) -> Option<Wait> {
+        if !begun {
+            self.refresh();
+        }
         let expired = self.timer.poll_expired(cx).is_ready();
         match self.phase() {
             Phase::Cut => return Some(Wait::Left),
             Phase::Closing if !begun => return Some(Wait::Left),
-            _ if !begun && !self.refresh() => return Some(Wait::Left),
             _ => {}
         }
         if !expired {
@@ -296,11 +301,13 @@ impl Conn {
             )));
         }
         let idle = Duration::from_nanos(now().saturating_sub(self.idle_since));
-        Some(if idle >= self.listener.http.idle_timeout {
-            Wait::Left
-        } else {
-            Wait::Idle
-        })
+        Some(
+            if self.orphaned || idle >= self.listener.http.idle_timeout {
+                Wait::Left
+            } else {
+                Wait::Idle
+            },
+        )
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -316,9 +323,11 @@ impl Conn {
                 return;
             }
             self.version = snapshot.version;
-            match snapshot.listener(&self.listener.name) {
-                Some(listener) => self.listener = Arc::clone(listener),
-                None => self.orphaned = true,
+            if let Some(listener) = snapshot.listener(&self.listener.name) {
+                self.listener = Arc::clone(listener);
+            } else {
+                self.orphaned = true;
+                self.timer.set(now(), ORPHANED);
             }
         });
     }

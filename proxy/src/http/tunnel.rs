@@ -102,7 +102,7 @@ pub(super) async fn connect(
     mut patience: Patience,
 ) -> Result<Next, Stop> {
     let endpoint =
-        attempt::pick(conn, state, cluster, &[]).ok_or(Failure::from(Cause::NoEndpoint))?;
+        attempt::pick(conn, state, cluster, &[]).ok_or_else(|| Failure::from(cluster.absence()))?;
     ledger.tries = 1;
     ledger.endpoint = Some(Arc::clone(&endpoint));
     let in_flight = endpoint.start();

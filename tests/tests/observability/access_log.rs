@@ -221,3 +221,17 @@ fn overhead_is_not_what_the_peers_take() {
         .sum("outrigger_proxy_overhead_seconds_sum", &[]);
     assert!(sum < PAUSE.as_secs_f64(), "{sum}");
 }
+
+#[test]
+fn a_connection_too_many_has_a_line() {
+    let upstream = Upstream::fixed("ok");
+    let text = simple(&[&upstream.address]).replace("name: web,", "name: web, max_connections: 1,");
+    let proxy = Proxy::start(&text);
+    let mut first = Client::connect(proxy.web());
+    first.get("/");
+    let refused = Client::connect(proxy.web());
+    let address = refused.wire.local().to_string();
+    let line = proxy.log_of(2).remove(1);
+    assert_eq!(line["cause"], "downstream_connection_limit", "{line}");
+    assert_eq!(line["client"], address, "{line}");
+}
