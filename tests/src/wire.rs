@@ -123,6 +123,14 @@ impl Wire {
         }
     }
 
+    /// How long one write may take.
+    pub fn write_deadline(&self, limit: Duration) {
+        match self {
+            Self::Tcp(s) => s.set_write_timeout(Some(limit)).unwrap(),
+            Self::Unix(s) => s.set_write_timeout(Some(limit)).unwrap(),
+        }
+    }
+
     /// Sends FIN; reading goes on.
     pub fn finish(&self) {
         let _ = match self {

@@ -8,9 +8,12 @@
     reason = "a panic is how a test fails"
 )]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use outrigger_tests::{
@@ -292,4 +295,60 @@ clusters: [{{ name: back, endpoints: {} }}]",
             (proxy.metrics().sum(gauge, &[]).abs() < 0.5).then_some(())
         });
     }
+}
+
+/// Of a body that was sent in part nothing may go to another connection: its middle would be taken
+/// for a request there.
+#[test]
+fn the_rest_of_a_body_is_no_request_for_the_next_endpoint() {
+    let gate = Arc::new(wait::Gate::default());
+    let upstream = {
+        let gate = gate.clone();
+        Upstream::script(move |peer| {
+            if peer.index == 0 {
+                peer.wire.small_receive_buffer();
+                peer.head();
+                gate.pass();
+                return peer.reset();
+            }
+            peer.wait_end();
+        })
+    };
+    let proxy = Proxy::to(&[&upstream.address]);
+    let mut client = Client::connect(proxy.web());
+    client.send(request("POST", "/", &["Content-Length: 100000000"], b""));
+    client.wire.write_deadline(Duration::from_millis(300));
+    let inner = request("GET", "/smuggled", &[], b"").repeat(1_000);
+    // Until nobody takes any more of it.
+    while client.try_send(&inner).is_ok() {}
+    gate.open();
+    assert_eq!(client.response().status(), 502);
+    drop(client);
+    assert_eq!(upstream.connections(), 1, "sent again from its middle");
+}
+
+/// Once part of an answer was passed on, no other answer may follow on that connection.
+#[test]
+fn an_answer_that_breaks_off_is_not_followed_by_another() {
+    let gate = Arc::new(wait::Gate::default());
+    let upstream = {
+        let gate = gate.clone();
+        Upstream::script(move |peer| {
+            if peer.request().is_some() {
+                peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+                gate.pass();
+                peer.send("5\r\nworld\r\nbroken\r\n");
+                peer.wait_end();
+            }
+        })
+    };
+    let proxy = Proxy::to(&[&upstream.address]);
+    let mut client = Client::connect(proxy.web());
+    client.send(request("GET", "/", &[], b""));
+    assert_eq!(client.head().status(), 200);
+    assert_eq!(client.exactly(10), b"5\r\nhello\r\n");
+    gate.open();
+    let (rest, _) = client.rest();
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(!rest.contains("HTTP/1.1"), "{rest}");
 }

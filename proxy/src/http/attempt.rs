@@ -258,7 +258,7 @@ fn failed(
     kept: &mut Option<Pump>,
 ) -> Failed {
     let lost = failure.cause == Cause::UpstreamClosed && state.upstream.is_empty();
-    let untouched = lost && pump.is_untouched() && pump.is_blocked();
+    let untouched = lost && pump.is_untouched();
     let repeatable = lost
         && origin == Origin::Reused
         && state.request.method.is_idempotent()

@@ -92,7 +92,7 @@ pub(super) async fn response(
     drop(in_flight);
     let request_read = upload.is_read();
     close |= !request_read;
-    let untouched = pump.is_untouched() && pump.is_blocked();
+    let untouched = pump.is_untouched();
     settle(state, ledger, pump, upload);
     match written {
         Ok(()) if close => Ok(parting(state, request_read)),
