@@ -33,7 +33,7 @@ use crate::{
     error::{Cause, Failure, Side},
     h1::{Asked, Delivery, HeadScan, Limits, parse_response, write_request, write_response},
     message::{Body, Edits, Method, RequestView, ResponseView, Version},
-    net::proxy_protocol,
+    net::{buffer::Buffer, proxy_protocol},
     route::Rule,
     shared::{BUFFER, State},
     timer::now,
@@ -231,8 +231,7 @@ async fn one_try(
             if failure.cause.side() == Side::Upstream {
                 in_flight.fail(head_at);
             }
-            ledger.body_received += upload.pump.moved;
-            Err(failed(state, failure, origin, upload.pump, kept))
+            Err(failed(state, ledger, failure, origin, upload.pump, kept))
         }
     }
 }
@@ -252,6 +251,7 @@ fn answered(conn: &Conn, ledger: &Ledger, cluster: &Cluster, in_flight: &InFligh
 /// Judges whether the request may be sent again after `failure`, and keeps what is needed for it.
 fn failed(
     state: &mut State,
+    ledger: &mut Ledger,
     failure: Failure,
     origin: Origin,
     pump: Pump,
@@ -266,7 +266,8 @@ fn failed(
     if untouched {
         *kept = Some(pump);
     } else {
-        state.to_upstream = pump.into_out();
+        ledger.body_received += pump.moved;
+        state.to_upstream = pump.finish(&mut state.downstream);
     }
     state.upstream.clear();
     Failed {
@@ -379,7 +380,13 @@ async fn head(
         let bytes = state.upstream.filled().get(..len).unwrap_or_default();
         parse_response(bytes, &limits, asked, &mut state.response)?;
         match state.response.status {
-            101 => return switched(conn, state),
+            101 if upload.is_complete() => return switched(conn, state),
+            101 => {
+                return Err(Failure::new(
+                    Cause::UpgradeFailed,
+                    "101 before the request was complete",
+                ));
+            }
             100..=199 => interim(conn, state).await?,
             _ => return Ok(()),
         }
@@ -514,9 +521,10 @@ impl Upload {
         &mut self.pump.progressed
     }
 
-    /// Payload bytes read, and the buffer that was lent.
-    pub(super) fn finish(self) -> (u64, Vec<u8>) {
-        (self.pump.moved, self.pump.into_out())
+    /// Ends it. What was read of the request and not sent is dropped from the client's `buffer`.
+    /// Returns the payload bytes read, and the buffer that was lent.
+    pub(super) fn finish(self, buffer: &mut Buffer) -> (u64, Vec<u8>) {
+        (self.pump.moved, self.pump.finish(buffer))
     }
 }
 

@@ -143,10 +143,10 @@ fn let_go(connection: Connection, reusable: bool, conn: &Conn, state: &State) {
 /// Enters what was moved into the books, and gives back what was lent.
 fn settle(state: &mut State, ledger: &mut Ledger, pump: Pump, upload: Upload) {
     ledger.body_sent += pump.moved;
-    let (received, lent) = upload.finish();
+    let (received, lent) = upload.finish(&mut state.downstream);
     ledger.body_received += received;
     state.to_upstream = lent;
-    state.to_downstream = pump.into_out();
+    state.to_downstream = pump.finish(&mut state.upstream);
     state.upstream.clear();
     usual(state);
 }

@@ -128,8 +128,11 @@ impl Pump {
         }
     }
 
-    /// Takes back the lent `out`.
-    pub(super) fn into_out(self) -> Vec<u8> {
+    /// Gives the transfer up: what waits in `buffer` to be written is dropped, so that nobody takes
+    /// it for the beginning of the next message. Takes back the lent `out`.
+    pub(super) fn finish(mut self, buffer: &mut Buffer) -> Vec<u8> {
+        buffer.consume(self.span + self.behind);
+        self.out.clear();
         self.out
     }
 
@@ -378,4 +381,75 @@ fn write_chunk_size(out: &mut Vec<u8>, len: usize) {
     }
     out.extend_from_slice(digits.get(at..).unwrap_or_default());
     out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    const BODY: usize = 10_000;
+
+    /// A pump that holds a whole body which its receiver does not take, and the next request behind it.
+    fn stuck(body: Body) -> (Pump, Buffer) {
+        let plan = Plan {
+            body,
+            encoding: match body {
+                Body::Chunked => Encoding::Chunked,
+                _ => Encoding::Plain,
+            },
+            limits: Limits {
+                head: 4096,
+                line: 4096,
+                fields: 16,
+            },
+            most: u64::MAX,
+            from_upstream: false,
+            budget: Budget::new(0),
+        };
+        let mut pump = Pump::new(plan, b"POST / HTTP/1.1\r\n\r\n".to_vec());
+        let mut buffer = Buffer::with_capacity(16_384);
+        let mut bytes = Vec::new();
+        if body == Body::Chunked {
+            bytes.extend_from_slice(format!("{BODY:x}\r\n").as_bytes());
+        }
+        bytes.resize(bytes.len() + BODY, b'x');
+        if body == Body::Chunked {
+            bytes.extend_from_slice(b"\r\n0\r\n\r\n");
+        }
+        bytes.extend_from_slice(b"GET /next");
+        buffer.spare()[..bytes.len()].copy_from_slice(&bytes);
+        buffer.received(bytes.len());
+
+        let (mut source, _client) = pair();
+        let (mut sink, endpoint) = pair();
+        drop(endpoint);
+        let mut cx = Context::from_waker(Waker::noop());
+        let polled = pump.poll(&mut cx, &mut source, &mut buffer, &mut sink);
+        assert!(matches!(polled, Poll::Ready(Ok(Progress::SourceDone))));
+        assert!(matches!(
+            pump.poll_flush(&mut cx, &mut buffer, &mut sink),
+            Poll::Ready(Err(_))
+        ));
+        assert!(pump.source_done() && !pump.is_done());
+        (pump, buffer)
+    }
+
+    fn pair() -> (Stream, Stream) {
+        let (a, b) = UnixStream::pair().expect("a pair of sockets");
+        (Stream::Unix(a), Stream::Unix(b))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_not_sent_is_not_left_behind() {
+        for body in [Body::Length(BODY as u64), Body::Chunked] {
+            let (pump, mut buffer) = stuck(body);
+            assert_eq!(pump.unread(&buffer), b"GET /next".len());
+            pump.finish(&mut buffer);
+            assert_eq!(buffer.filled(), b"GET /next", "{body:?}");
+        }
+    }
 }

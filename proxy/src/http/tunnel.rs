@@ -49,7 +49,7 @@ pub(super) async fn upgrade(
         in_flight,
         upload,
     } = exchange;
-    let (received, lent) = upload.finish();
+    let (received, lent) = upload.finish(&mut state.downstream);
     ledger.body_received += received;
     state.to_upstream = lent;
     let mut out = std::mem::take(&mut state.to_downstream);

@@ -131,3 +131,21 @@ clusters: [{{ name: back, endpoints: ['{}'] }}]",
     client.send(&asking);
     assert_eq!(client.response().text(), "plain");
 }
+
+/// What follows an early 101 would be the rest of the body for one side and the new protocol for the other.
+#[test]
+fn a_switch_before_the_request_is_whole_is_refused() {
+    let upstream = Upstream::script(|peer| {
+        peer.head();
+        peer.send(websocket::accepting());
+        peer.wait_end();
+    });
+    let proxy = Proxy::to(&[&upstream.address]);
+    for framing in ["Content-Length: 10", "Transfer-Encoding: chunked"] {
+        let mut client = Client::connect(proxy.web());
+        let fields = ["Connection: Upgrade", "Upgrade: websocket", framing];
+        client.send(request("GET", "/", &fields, b""));
+        assert_eq!(client.response().status(), 502, "{framing}");
+        client.expect_end();
+    }
+}
