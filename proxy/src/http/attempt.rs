@@ -387,7 +387,7 @@ async fn head(
                     "101 before the request was complete",
                 ));
             }
-            100..=199 => interim(conn, state).await?,
+            100..=199 => interim(conn, state, patience).await?,
             _ => return Ok(()),
         }
         state.upstream.consume(len);
@@ -565,7 +565,11 @@ pub(super) fn poll_gone(conn: &mut Conn, state: &mut State, cx: &mut Context<'_>
 }
 
 /// Passes an interim response on to a client that knows them (RFC 9110 section 15.2).
-async fn interim(conn: &mut Conn, state: &mut State) -> Result<(), Failure> {
+async fn interim(
+    conn: &mut Conn,
+    state: &mut State,
+    patience: &mut Patience,
+) -> Result<(), Failure> {
     if state.request.version == Version::Http10 {
         return Ok(());
     }
@@ -588,7 +592,7 @@ async fn interim(conn: &mut Conn, state: &mut State) -> Result<(), Failure> {
             upgrade: false,
         },
     );
-    let sent = reply::write_all(conn, &out).await;
+    let sent = reply::write_within(conn, &out, patience).await;
     out.clear();
     state.to_downstream = out;
     sent

@@ -2,10 +2,15 @@
 
 use std::{
     cell::RefCell,
+    future::poll_fn,
+    pin::Pin,
+    task::Poll,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{Conn, Next, parting, patience::Patience};
+use tokio::io::AsyncWrite;
+
+use super::{Conn, Next, attempt::impatience, parting, patience::Patience};
 use crate::{
     error::{Cause, Failure},
     filter::Reply,
@@ -139,26 +144,31 @@ fn is_head(head: &RequestHead) -> bool {
 
 /// Writes everything, for as long as the client takes some of it now and then.
 pub(super) async fn write_all(conn: &mut Conn, bytes: &[u8]) -> Result<(), Failure> {
-    let mut patience = Patience::new(now(), None, conn.listener.http.stream_idle_timeout);
-    patience.arm(&conn.timer, now());
+    let began = now();
+    let mut patience = Patience::new(began, None, conn.listener.http.stream_idle_timeout);
+    patience.arm(&conn.timer, began);
+    write_within(conn, bytes, &mut patience).await
+}
+
+/// Writes everything within the deadlines of an exchange that goes on.
+pub(super) async fn write_within(
+    conn: &mut Conn,
+    bytes: &[u8],
+    patience: &mut Patience,
+) -> Result<(), Failure> {
     let mut written = 0;
     let mut progressed = false;
-    std::future::poll_fn(|cx| {
-        use std::task::Poll;
-
-        use tokio::io::AsyncWrite;
+    poll_fn(|cx| {
         loop {
-            if written >= bytes.len() {
+            let rest = bytes.get(written..).unwrap_or_default();
+            if rest.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            if conn.phase() == crate::drain::Phase::Cut {
-                return Poll::Ready(Err(Failure::from(Cause::Draining)));
+            let stalled = || Cause::ClientStalled;
+            if let Some(failure) = impatience(conn, cx, patience, &mut progressed, stalled) {
+                return Poll::Ready(Err(failure));
             }
-            if patience.poll(cx, &conn.timer, &mut progressed).is_ready() {
-                return Poll::Ready(Err(Failure::from(Cause::ClientStalled)));
-            }
-            let rest = bytes.get(written..).unwrap_or_default();
-            match std::pin::Pin::new(&mut conn.stream).poll_write(cx, rest) {
+            match Pin::new(&mut conn.stream).poll_write(cx, rest) {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     written += n;
                     progressed = true;

@@ -115,6 +115,26 @@ fn a_silent_upstream_is_504() {
     }
 }
 
+/// An interim response is a sign of life, but buys no time beyond the route's deadlines.
+#[test]
+fn a_hint_leaves_the_deadlines_as_they_are() {
+    let upstream = Upstream::script(|peer| {
+        peer.request();
+        peer.send("HTTP/1.1 103 Early Hints\r\n\r\n");
+        peer.wait_end();
+    });
+    for rule in [
+        ", timeouts: { request: 300ms }",
+        ", timeouts: { backend_request: 300ms }",
+    ] {
+        let proxy = proxy(&upstream, "", rule);
+        let mut client = Client::connect(proxy.web());
+        client.send(request("GET", "/", &[], b""));
+        assert_eq!(client.head().status(), 103);
+        assert_eq!(client.response().status(), 504, "{rule}");
+    }
+}
+
 #[test]
 fn a_deadline_within_a_response_cuts_it() {
     let upstream = Upstream::script(|peer| {
