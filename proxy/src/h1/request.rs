@@ -145,6 +145,7 @@ fn meaning(bytes: &[u8], head: &mut RequestHead) -> Result<Option<Span>, Failure
     let mut length = None;
     let mut coding = None;
     let mut upgrade = None;
+    let mut upgrade_seen = false;
     let mut te_trailers = false;
     let mut connection = Connection::default();
     for field in head.fields.iter() {
@@ -163,7 +164,11 @@ fn meaning(bytes: &[u8], head: &mut RequestHead) -> Result<Option<Span>, Failure
                 return Err(bad("more than one Transfer-Encoding"));
             }
             Known::Connection => connection.read(value)?,
-            Known::Upgrade => upgrade = Some(field.value),
+            // Two lines could name different protocols, and only one of them would be judged.
+            Known::Upgrade => {
+                upgrade = (!upgrade_seen).then_some(field.value);
+                upgrade_seen = true;
+            }
             Known::Expect if head.version == Version::Http11 => {
                 if !value.eq_ignore_ascii_case(b"100-continue") {
                     return Err(Failure::new(Cause::ExpectationFailed, "Expect"));

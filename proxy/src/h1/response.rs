@@ -88,6 +88,7 @@ fn status_line(line: &[u8], head: &mut ResponseHead) -> Result<(), Failure> {
 fn meaning(bytes: &[u8], asked: Asked, head: &mut ResponseHead) -> Result<(), Failure> {
     let mut length = None;
     let mut coding = None;
+    let mut upgrade_seen = false;
     let mut connection = Connection::default();
     for field in head.fields.iter() {
         let value = field.value.of(bytes);
@@ -107,7 +108,10 @@ fn meaning(bytes: &[u8], asked: Asked, head: &mut ResponseHead) -> Result<(), Fa
                     .keep_alive_timeout
                     .or_else(|| keep_alive_timeout(value));
             }
-            Known::Upgrade if head.upgrade.is_none() => head.upgrade = Some(field.value),
+            Known::Upgrade => {
+                head.upgrade = (!upgrade_seen).then_some(field.value);
+                upgrade_seen = true;
+            }
             _ => {}
         }
     }

@@ -149,3 +149,19 @@ fn a_switch_before_the_request_is_whole_is_refused() {
         client.expect_end();
     }
 }
+
+/// Every line counts: one that names an allowed protocol does not let another one through.
+#[test]
+fn a_second_upgrade_line_smuggles_no_protocol() {
+    let upstream = Upstream::fixed("ok");
+    let proxy = Proxy::to(&[&upstream.address]);
+    for (first, second) in [("h2c", "websocket"), ("websocket", "h2c")] {
+        let mut client = Client::connect(proxy.web());
+        let lines = [first, second].map(|token| format!("Upgrade: {token}"));
+        let fields = ["Connection: Upgrade", &lines[0], &lines[1]];
+        client.send(request("GET", "/", &fields, b""));
+        assert_eq!(client.response().status(), 200);
+        let sent = upstream.take().remove(0);
+        assert_eq!(sent.field("upgrade"), None, "{sent}");
+    }
+}
