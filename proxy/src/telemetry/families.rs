@@ -138,7 +138,7 @@ pub(super) static FAMILIES: &[Family] = &[
         MetricType::Histogram,
         "outrigger_request_duration",
         &["route"],
-        "Time from the first byte of a request to the last of its response",
+        "Time from the complete head of a request to the last byte of its response",
         |all, out| out.histograms(&all.routes, |c| &c.duration),
     )
     .in_unit("seconds"),
@@ -178,7 +178,7 @@ pub(super) static FAMILIES: &[Family] = &[
         MetricType::Gauge,
         "outrigger_upstream_requests_active",
         &["cluster"],
-        "Requests in flight to endpoints",
+        "Requests in flight to endpoints, those included that wait for a connection",
         |all, out| out.sums(&all.clusters, |c| c.active.value().cast_unsigned()),
     ),
     family(

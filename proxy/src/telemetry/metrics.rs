@@ -48,7 +48,7 @@ pub(crate) struct RouteCells {
     /// Requests in flight.
     pub(crate) active: Gauge,
     pub(crate) failures: CauseCounters,
-    /// From the first byte of the request to the last of the response.
+    /// From the complete head of the request to the last byte of the response.
     pub(crate) duration: Histogram,
     /// The part of it spent in this proxy: not waiting for a peer.
     pub(crate) overhead: Histogram,
@@ -59,7 +59,7 @@ pub(crate) struct RouteCells {
 pub(crate) struct ClusterCells {
     /// Requests sent, by class of the response's status; 0 counts those without one.
     pub(crate) responses: [Counter; 6],
-    /// Requests in flight.
+    /// Requests in flight, those included that wait for a connection.
     pub(crate) active: Gauge,
     /// Connections opened, and open now.
     pub(crate) connects: Counter,

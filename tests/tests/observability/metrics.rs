@@ -63,6 +63,11 @@ fn requests_bytes_and_connections_add_up() {
     settles("outrigger_requests_total", &[], 30);
     settles("outrigger_upstream_requests_total", &[back], 30);
     settles("outrigger_upstream_requests_reused_total", &[back], 29);
+    settles(
+        "outrigger_upstream_bytes_total",
+        &[back, ("direction", "sent")],
+        upstream.bytes(),
+    );
     settles("outrigger_upstream_connections_total", &[back], 1);
     settles(
         "outrigger_upstream_bytes_total",
@@ -98,15 +103,33 @@ fn gauges_follow_what_is_open() {
         })
         .collect();
     settles("outrigger_requests_active", 3);
+    settles("outrigger_upstream_requests_active", 3);
     settles("outrigger_connections_active", 3);
     settles("outrigger_upstream_requests_active", 3);
     clients.pop().unwrap().wire.reset();
     settles("outrigger_requests_active", 2);
     drop(clients);
     settles("outrigger_requests_active", 0);
+    settles("outrigger_upstream_requests_active", 0);
     settles("outrigger_connections_active", 0);
     settles("outrigger_upstream_requests_active", 0);
     settles("outrigger_upstream_connections_active", 0);
+}
+
+#[test]
+fn what_endpoints_send_is_counted_with_its_heads() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nX-Long: 0123456789\r\nContent-Length: 5\r\n\r\nhello";
+    let upstream = Upstream::canned(ANSWER);
+    let proxy = Proxy::to(&[&upstream.address]);
+    for _ in 0..4 {
+        assert_eq!(Client::connect(proxy.web()).get("/").text(), "hello");
+    }
+    settles(
+        &proxy,
+        "outrigger_upstream_bytes_total",
+        &[("cluster", "back"), ("direction", "received")],
+        4 * ANSWER.len(),
+    );
 }
 
 #[test]
