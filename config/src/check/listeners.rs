@@ -1,7 +1,8 @@
 //! Listeners, and which of them want the same address.
 
-use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
+use std::net::IpAddr;
+use std::path::Path;
 
 use super::{Checker, Names};
 use crate::model::{BindAddress, Config, HttpOptions, Listener, Protocol, is_token};
@@ -61,40 +62,89 @@ fn check_http(http: &HttpOptions, checker: &mut Checker<'_>) {
 
 /// No two sockets of the process may want one address.
 pub(super) fn check_binds(config: &Config, checker: &mut Checker<'_>) {
-    let mut taken: HashMap<BindAddress, String> = HashMap::new();
+    let mut taken = Taken::default();
     if let Some(admin) = &config.admin {
-        checker.field("admin", |checker| take(&admin.bind, &mut taken, checker));
+        checker.field("admin", |checker| taken.take(&admin.bind, checker));
     }
     if let Some(probes) = &config.probes {
-        checker.field("probes", |checker| take(&probes.bind, &mut taken, checker));
+        checker.field("probes", |checker| taken.take(&probes.bind, checker));
     }
     checker.each("listeners", &config.listeners, |checker, listener| {
-        take(&listener.bind, &mut taken, checker);
+        taken.take(&listener.bind, checker);
     });
 }
 
-fn take(bind: &BindAddress, taken: &mut HashMap<BindAddress, String>, checker: &mut Checker<'_>) {
-    let key = match bind {
-        // The kernel chooses another port for each.
-        BindAddress::Tcp(address) if address.port() == 0 => return,
-        // `[::]` takes both families.
-        BindAddress::Tcp(address) if address.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED) => {
-            BindAddress::Tcp(SocketAddr::new(
-                Ipv6Addr::UNSPECIFIED.into(),
-                address.port(),
-            ))
+/// Addresses, and the place that took each first.
+#[derive(Default)]
+struct Taken<'c> {
+    paths: HashMap<&'c Path, String>,
+    /// By port. Few share one.
+    ports: HashMap<u16, Vec<(IpAddr, String)>>,
+}
+
+impl<'c> Taken<'c> {
+    fn take(&mut self, bind: &'c BindAddress, checker: &mut Checker<'_>) {
+        checker.field("bind", |checker| {
+            let here = checker.here();
+            let first = match bind {
+                // What could not be read.
+                BindAddress::Unix(path) if path.as_os_str().is_empty() => None,
+                BindAddress::Unix(path) => match self.paths.entry(path) {
+                    Entry::Occupied(first) => Some(first.get().clone()),
+                    Entry::Vacant(free) => {
+                        free.insert(here);
+                        None
+                    }
+                },
+                // The kernel chooses another port for each.
+                BindAddress::Tcp(address) if address.port() == 0 => None,
+                BindAddress::Tcp(address) => {
+                    let same_port = self.ports.entry(address.port()).or_default();
+                    let other = same_port.iter().find(|(ip, _)| collide(*ip, address.ip()));
+                    let first = other.map(|(_, first)| first.clone());
+                    if first.is_none() {
+                        same_port.push((address.ip(), here));
+                    }
+                    first
+                }
+            };
+            if let Some(first) = first {
+                let found = format!("the address is taken by {first}");
+                checker.problem(found, "an address of its own");
+            }
+        });
+    }
+}
+
+/// Whether one port cannot be had at both. `[::]` takes both families, `0.0.0.0` all of one.
+fn collide(a: IpAddr, b: IpAddr) -> bool {
+    let covers =
+        |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    a == b || covers(a, b) || covers(b, a)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_collide_where_one_takes_the_other_in() {
+        for (a, b, expected) in [
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "127.0.0.2", false),
+            ("0.0.0.0", "127.0.0.1", true),
+            ("0.0.0.0", "::1", false),
+            ("0.0.0.0", "::", true),
+            ("::", "127.0.0.1", true),
+            ("::", "::1", true),
+            ("::1", "127.0.0.1", false),
+        ] {
+            let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
+            assert_eq!(
+                (collide(a, b), collide(b, a)),
+                (expected, expected),
+                "{a} {b}"
+            );
         }
-        // What could not be read.
-        BindAddress::Unix(path) if path.as_os_str().is_empty() => return,
-        other => other.clone(),
-    };
-    checker.field("bind", |checker| match taken.get(&key) {
-        Some(first) => {
-            let found = format!("the address is taken by {first}");
-            checker.problem(found, "an address of its own");
-        }
-        None => {
-            taken.insert(key, checker.here());
-        }
-    });
+    }
 }
