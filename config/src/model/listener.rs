@@ -97,7 +97,8 @@ crate::engine::model! {
         /// How long a kept connection may wait for its next request, and a new one for its first.
         /// Why: as long as common load balancers in front keep theirs (AWS ALB).
         idle_timeout: Duration = Duration::from_mins(1), in Duration::from_millis(10)..=Duration::from_hours(24);
-        /// Longest pause within a request body (else 408) or in taking a response (else the connection is cut).
+        /// Longest pause within a request body (else 408), in taking a response (else the connection
+        /// is cut), or of an endpoint that owes a response or the rest of one (else 504). `0s`: no limit.
         /// Why: Envoy's value.
         stream_idle_timeout: Duration = Duration::from_mins(5);
         /// Size of a head: request line or status line and all fields; else 431.

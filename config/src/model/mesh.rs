@@ -8,7 +8,8 @@ crate::engine::model! {
     /// Settings of the process.
     pub struct Mesh {
         /// Threads that carry traffic; each has its own sockets, pools and buffers. `auto` follows
-        /// the CPU quota of the cgroup, one below one CPU.
+        /// the CPU quota of the cgroup, one below one CPU; without a quota one for each CPU.
+        /// A change takes effect at the next start.
         /// Why: a sidecar that takes no more than it was given is not throttled.
         workers: Workers = Workers::Auto;
         /// Bounds over all listeners together.
@@ -22,6 +23,7 @@ crate::engine::model! {
         access_log: Option<AccessLog> = None;
         /// Distinct series a metric family may hold; what comes after is counted in one series
         /// labelled `overflow`.
+        /// A change takes effect at the next start.
         /// Why: unbounded labels are how meshes run out of memory (CVE-2025-43915).
         metric_series: u32 = 2_000, in 16..=1_000_000;
     }
@@ -32,10 +34,12 @@ crate::engine::model! {
         /// Why: idle ones take 1.2 KiB each, so that all of them fit into 80 MiB.
         connections: u32 = 65_536, in 1..=10_000_000;
         /// Idle buffers each worker keeps for the next connection.
+        /// A change takes effect at the next start.
         /// Why: a burst of connections finds its buffers ready, and an idle process stays small.
         buffer_pool: ByteSize = ByteSize(4 << 20), in ByteSize(65_536)..=ByteSize(1 << 30);
         /// Memory for large reads and for data that slow receivers have not taken, per worker: one
         /// half for opaque connections, one for bodies. Beyond it reads stay small.
+        /// A change takes effect at the next start.
         /// Why: a slow receiver must not hold the memory of all others.
         bulk_buffers: ByteSize = ByteSize(16 << 20), in ByteSize(1 << 20)..=ByteSize(4 << 30);
     }

@@ -111,7 +111,7 @@ fn what_is_odd_but_right() {
         "\u{feff}version: 1\r\nlisteners: []\r\n",
         // Port 0 is another one for each.
         "version: 1\nlisteners: [{ name: a, bind: 127.0.0.1:0 }, { name: b, bind: 127.0.0.1:0 }]",
-        // A specific address beside all.
+        // One port at two addresses.
         "version: 1\nlisteners: [{ name: a, bind: 127.0.0.1:80 }, { name: b, bind: 127.0.0.2:80 }]",
         "version: 1\nadmin: { bind: \"[::1]:9901\" }",
         "version: 1\nadmin: { bind: 0.0.0.0:9901, token_file: /run/token }",
