@@ -118,7 +118,9 @@ pub(super) async fn send(
     // A body that was not read would be taken for the next request.
     let unread = matches!(head.body, crate::message::Body::Length(n) if n > 0)
         || head.body == crate::message::Body::Chunked;
-    let close = !keep || !head.keep_alive || unread || conn.is_leaving();
+    // A client may send what is meant for the tunnel before it knows that there is none.
+    let tunnel = head.method == Method::Connect;
+    let close = !keep || !head.keep_alive || unread || tunnel || conn.is_leaving();
     let manner = Manner {
         close,
         bodiless: is_head(head),

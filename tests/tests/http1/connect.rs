@@ -54,3 +54,24 @@ fn an_unreachable_cluster_is_said_before_the_tunnel() {
     let status = client.response().status();
     assert!(matches!(status, 502..=504), "{status}");
 }
+
+/// What a client sent in hope of a tunnel is no request.
+#[test]
+fn bytes_behind_a_refused_connect_are_dropped() {
+    let upstream = Upstream::fixed("ok");
+    for allowed in [true, false] {
+        let proxy = Proxy::start(&format!(
+            "listeners: [{{ name: web, bind: '127.0.0.1:0', protocol: http, http: {{ connect: {allowed} }} }}]
+routes: [{{ name: web, hosts: [a.example], rules: [{{ backends: [{{ cluster: back }}] }}] }}]
+clusters: [{{ name: back, endpoints: ['{}'] }}]",
+            upstream.address
+        ));
+        let mut client = Client::connect(proxy.web());
+        client.send("CONNECT b.example:443 HTTP/1.1\r\nHost: b.example:443\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        let answer = client.response();
+        assert_eq!(answer.status(), if allowed { 404 } else { 405 });
+        assert_eq!(answer.field("connection"), Some("close"));
+        client.expect_end();
+    }
+    assert_eq!(upstream.count(), 0);
+}
