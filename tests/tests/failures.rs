@@ -22,7 +22,7 @@ use outrigger_tests::{
     reader::Broken,
     upstream::{Peer, Upstream},
     wait,
-    wire::Address,
+    wire::{Address, End},
 };
 
 fn round_robin(endpoints: &[&Address]) -> String {
@@ -351,4 +351,24 @@ fn an_answer_that_breaks_off_is_not_followed_by_another() {
     let (rest, _) = client.rest();
     let rest = String::from_utf8_lossy(&rest);
     assert!(!rest.contains("HTTP/1.1"), "{rest}");
+}
+
+/// A client to which only the end of the connection says where the body ends must not take a part for it.
+#[test]
+fn a_broken_answer_does_not_look_whole_to_an_old_client() {
+    let upstream = Upstream::script(|peer| {
+        if peer.request().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        }
+    });
+    let proxy = Proxy::to(&[&upstream.address]);
+    let mut client = Client::connect(proxy.web());
+    client.send("GET / HTTP/1.0\r\nHost: a.example\r\n\r\n");
+    let (bytes, end) = client.rest();
+    assert!(
+        bytes.is_empty() || bytes.ends_with(b"hello"),
+        "{}",
+        bytes.escape_ascii()
+    );
+    assert_eq!(end, End::Reset);
 }

@@ -36,13 +36,16 @@ fn summary(text: &str) -> BTreeMap<String, u64> {
 }
 
 fn attach(proxy: &Proxy, strace: &std::path::Path) -> Option<(Process, std::path::PathBuf)> {
-    let counts = proxy.dir.file("strace.txt");
+    // Not beside the configuration: the proxy watches that folder, and would count itself looking.
+    let dir = proxy.dir.path().join("strace");
+    fs::create_dir(&dir).unwrap();
+    let counts = dir.join("counts.txt");
     let mut command = Command::new(strace);
     command.args(["-f", "-c", "-U", "calls,name", "-o"]);
     command
         .arg(&counts)
         .args(["-p", &proxy.process.id().to_string()]);
-    let mut process = Process::start(&mut command, "strace", proxy.dir.path());
+    let mut process = Process::start(&mut command, "strace", &dir);
     // It says on stderr when it has attached, or why it could not.
     wait::until("strace to attach", || {
         (process.stderr().contains("attached") || !process.is_running()).then_some(())
