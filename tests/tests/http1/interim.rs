@@ -46,6 +46,9 @@ fn an_upstream_may_refuse_before_the_body() {
         client.send(request("POST", "/", EXPECTING, b""));
         let answer = client.response();
         assert_eq!((answer.status(), answer.text()), (403, "no".to_owned()));
+        // The body will not be taken: a client that went on with another request would lose it.
+        assert_eq!(answer.field("connection"), Some("close"));
+        client.expect_end();
     }
 }
 
