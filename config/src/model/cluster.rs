@@ -143,8 +143,7 @@ crate::engine::model! {
 
     /// Connections to the endpoints of a cluster.
     pub struct Pool {
-        /// Open connections per endpoint, over all workers; each worker may have its share, and at
-        /// least one.
+        /// Open connections per endpoint, over all workers.
         /// Why: Envoy's value.
         max_connections: u32 = 1_024, in 1..=1_000_000;
         /// Idle connections kept per endpoint, over all workers.

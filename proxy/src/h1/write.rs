@@ -122,7 +122,9 @@ fn write_fields(
                 | Known::ProxyConnection
                 | Known::ProxyAuthenticate
                 | Known::ProxyAuthorization
-                | Known::Te => false,
+                | Known::Te
+                // Goes with `Upgrade: h2c`, which is not passed on.
+                | Known::Http2Settings => false,
                 _ => true,
             };
         if copied {

@@ -60,6 +60,7 @@ pub(crate) enum Known {
     Cookie,
     Authorization,
     ProxyStatus,
+    Http2Settings,
 }
 
 impl Known {
@@ -83,6 +84,7 @@ impl Known {
             12 if is("proxy-status") => Self::ProxyStatus,
             13 if is("authorization") => Self::Authorization,
             14 if is("content-length") => Self::ContentLength,
+            14 if is("http2-settings") => Self::Http2Settings,
             15 if is("x-forwarded-for") => Self::XForwardedFor,
             16 if is("proxy-connection") => Self::ProxyConnection,
             16 if is("x-forwarded-host") => Self::XForwardedHost,

@@ -5,6 +5,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Waker},
+    time::Duration,
 };
 
 use outrigger_config::model;
@@ -12,7 +13,10 @@ use tokio::sync::Notify;
 
 use super::habits::Habits;
 use crate::{
-    cluster::{Cluster, endpoint::Endpoint},
+    cluster::{
+        Cluster,
+        endpoint::{Endpoint, Place},
+    },
     error::{Cause, Failure},
     net::{
         connect::{ConnectOptions, connect},
@@ -20,6 +24,9 @@ use crate::{
     },
     timer::now,
 };
+
+/// How often a request that waits looks whether a connection was closed on another worker.
+const ELSEWHERE: Duration = Duration::from_millis(5);
 
 /// All pools of a worker, by endpoint.
 #[derive(Default)]
@@ -55,6 +62,7 @@ pub(crate) struct Connection {
     worker: usize,
     opened: u64,
     requests: u32,
+    _place: Place,
 }
 
 /// Whose connection is wanted, and what the asker is.
@@ -100,17 +108,15 @@ impl Pools {
             want.cluster.cells.at(want.worker).reused.inc();
             return Ok((connection, Origin::Reused));
         }
-        // A worker that could not connect at all would serve nobody.
-        let limit = share(settings.max_connections, want.worker, want.workers).max(1);
-        if pool.open.get() >= limit
-            && !pool.drop_oldest()
-            && let Some(reused) = pool.wait(&want, limit).await?
-        {
-            return Ok((reused, Origin::Reused));
-        }
-        pool.connect(&want)
-            .await
-            .map(|connection| (connection, Origin::Fresh))
+        let place = match pool.place(settings) {
+            Some(place) => place,
+            None => match pool.wait(&want).await? {
+                Freed::Connection(connection) => return Ok((*connection, Origin::Reused)),
+                Freed::Place(place) => place,
+            },
+        };
+        let connection = pool.connect(&want, place).await?;
+        Ok((connection, Origin::Fresh))
     }
 
     /// Closes idle connections that are too old or were closed by the peer, and forgets pools of
@@ -202,8 +208,19 @@ impl Pool {
         true
     }
 
-    /// Waits for a connection to be given back or closed. `None`: there is room for a new one.
-    async fn wait(&self, want: &Want<'_>, limit: u32) -> Result<Option<Connection>, Failure> {
+    /// A place for a new connection, if need be that of an idle one.
+    fn place(&self, settings: &model::Pool) -> Option<Place> {
+        let limit = settings.max_connections;
+        let place = self.endpoint.place(limit);
+        place.or_else(|| {
+            self.drop_oldest()
+                .then(|| self.endpoint.place(limit))
+                .flatten()
+        })
+    }
+
+    /// Waits for a connection to be given back or closed.
+    async fn wait(&self, want: &Want<'_>) -> Result<Freed, Failure> {
         let settings = &want.cluster.config.pool;
         if self.pending.get() >= share(settings.max_pending, want.worker, want.workers) {
             return Err(Failure::new(
@@ -215,14 +232,15 @@ impl Pool {
         let _waiting = Waiting::new(&self.pending, gauge);
         let freed = async {
             loop {
-                self.freed.notified().await;
+                // Another worker cannot wake this one.
+                let _ = tokio::time::timeout(ELSEWHERE, self.freed.notified()).await;
                 if !want.private
                     && let Some(connection) = self.checkout(now(), settings)
                 {
-                    return Some(connection);
+                    return Freed::Connection(Box::new(connection));
                 }
-                if self.open.get() < limit || self.drop_oldest() {
-                    return None;
+                if let Some(place) = self.place(settings) {
+                    return Freed::Place(place);
                 }
             }
         };
@@ -230,7 +248,11 @@ impl Pool {
         result.map_err(|_| Failure::new(Cause::PoolTimeout, "no connection became free in time"))
     }
 
-    async fn connect(self: &Rc<Self>, want: &Want<'_>) -> Result<Connection, Failure> {
+    async fn connect(
+        self: &Rc<Self>,
+        want: &Want<'_>,
+        place: Place,
+    ) -> Result<Connection, Failure> {
         let cells = want.cluster.cells.at(want.worker);
         self.open.set(self.open.get() + 1);
         let room = Room(self);
@@ -262,17 +284,20 @@ impl Pool {
             worker: want.worker,
             opened: began,
             requests: 1,
+            _place: place,
         })
     }
 
     fn sweep(&self, now: u64, gone: bool) {
         let mut closed = Vec::new();
+        let scarce = self.endpoint.was_scarce();
         let mut idle = self.idle.borrow_mut();
         let mut kept = Vec::with_capacity(idle.len());
         for mut entry in idle.drain(..) {
             let age = now.saturating_sub(entry.since);
             let settings = &entry.connection.cluster.config.pool;
-            let old = age > settings.idle_timeout.as_nanos() as u64
+            let old = scarce
+                || age > settings.idle_timeout.as_nanos() as u64
                 || entry.connection.is_spent(now, settings);
             if !entry.connection.is_open() {
                 self.habits.closed_between(entry.alive, age);
@@ -294,6 +319,12 @@ impl Pool {
         self.open.set(self.open.get() - 1);
         self.freed.notify_one();
     }
+}
+
+/// What waiting brought.
+enum Freed {
+    Connection(Box<Connection>),
+    Place(Place),
 }
 
 /// A place in the pool that is given back unless a connection takes it over.
@@ -348,7 +379,8 @@ impl Connection {
             pool.habits.announced(seconds);
         }
         let most = share(settings.max_idle, self.worker, workers) as usize;
-        if most == 0 || self.is_spent(now, settings) {
+        let wanted_elsewhere = pool.pending.get() == 0 && pool.endpoint.was_scarce();
+        if most == 0 || wanted_elsewhere || self.is_spent(now, settings) {
             return;
         }
         let mut idle = pool.idle.borrow_mut();
