@@ -128,8 +128,14 @@ fn write_fields(
                 _ => true,
             };
         if copied {
-            let start = run.map_or(field.line.start, |(start, _)| start);
-            run = Some((start, field.line.end));
+            // Between two fields of the list there may be lines that are not in it any more.
+            match &mut run {
+                Some((_, end)) if *end == field.line.start => *end = field.line.end,
+                _ => {
+                    flush(out, bytes, &mut run);
+                    run = Some((field.line.start, field.line.end));
+                }
+            }
             continue;
         }
         flush(out, bytes, &mut run);

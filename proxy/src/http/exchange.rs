@@ -101,16 +101,16 @@ async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<
     conn.refresh();
     normalise(conn, state)?;
     let settings = &conn.listener.http;
+    forwarded::prepare(
+        conn,
+        &mut state.head,
+        &mut state.request,
+        &mut conn.worker.random.borrow_mut(),
+    )?;
     let view = RequestView {
         bytes: &state.head,
         head: &state.request,
     };
-    forwarded::prepare(
-        conn,
-        &view,
-        &mut state.edits,
-        &mut conn.worker.random.borrow_mut(),
-    )?;
     if let Body::Length(n) = state.request.body
         && n > settings.max_body
     {

@@ -9,31 +9,31 @@ use std::{io::Write, net::IpAddr};
 use super::Conn;
 use crate::{
     error::{Cause, Failure},
-    message::{Edits, Fields, Known, Method, RequestHead, RequestView, Version},
+    message::{Edits, Field, Fields, Known, Method, RequestHead, Span, Version},
 };
 
 /// Passages through this very process before a request counts as going round in circles.
 const MAX_PASSAGES: usize = 8;
 
-/// Prepares the edits of a request for its next hop.
+/// Makes a received head the one that the next hop is to see: what a stranger may not say and what
+/// belongs to the received connection alone goes, what we have to say is added. Before anything is
+/// decided, so that routes and balancers see what the endpoint will.
 ///
 /// # Errors
 /// [`Cause::Loop`].
 pub(super) fn prepare(
     conn: &Conn,
-    request: &RequestView<'_>,
-    edits: &mut Edits,
+    bytes: &mut Vec<u8>,
+    head: &mut RequestHead,
     random: &mut fastrand::Rng,
 ) -> Result<(), Failure> {
     let settings = &conn.listener.http;
+    let pseudonym = &*conn.worker.process.pseudonym;
     let ip = conn.peer.map(|p| p.ip().to_canonical());
     let trusted = ip.is_some_and(|ip| settings.trusted.iter().any(|net| net.contains(&ip)));
-    let seen = look(request.bytes, &request.head.fields, edits, trusted);
-    if seen.lists_fields {
-        drop_listed(request.bytes, &request.head.fields, edits);
-    }
+    let seen = look(bytes, &head.fields);
     let passages = if seen.via {
-        passages(request, &conn.worker.process.pseudonym)
+        passages(bytes, &head.fields, pseudonym)
     } else {
         0
     };
@@ -43,25 +43,36 @@ pub(super) fn prepare(
             "the request went through this proxy too often",
         ));
     }
+    let mut own = Own::begin(bytes, head);
     if let Some(ip) = ip {
-        client_address(request, edits, ip, trusted && seen.forwarded_for);
+        own.client_address(ip, trusted && seen.forwarded_for);
         if trusted && seen.forwarded {
-            extend_forwarded(request, edits, ip);
+            own.extend_forwarded(ip);
         }
     }
     if !(trusted && seen.forwarded_proto) {
-        edits.add("X-Forwarded-Proto", b"http");
+        own.line(Known::XForwardedProto, "X-Forwarded-Proto", b"http");
     }
     if settings.via {
-        add_via(
-            request,
-            edits,
-            &conn.worker.process.pseudonym,
-            if trusted { 0 } else { passages },
-        );
+        own.via(pseudonym, if trusted { 0 } else { passages });
     }
     if !seen.request_id {
-        edits.add("X-Request-Id", &request_id(random));
+        own.line(Known::XRequestId, "X-Request-Id", &request_id(random));
+    }
+    let received = own.end();
+    if seen.lists_fields || seen.replaced {
+        let listed = if seen.lists_fields {
+            listed(bytes, &head.fields)
+        } else {
+            Vec::new()
+        };
+        let mut index = 0;
+        head.fields.retain(|field| {
+            let goes =
+                index < received && (is_replaced(field.known, trusted) || listed.contains(&index));
+            index += 1;
+            !goes
+        });
     }
     Ok(())
 }
@@ -69,6 +80,8 @@ pub(super) fn prepare(
 #[derive(Default)]
 struct Seen {
     lists_fields: bool,
+    /// Something that is not believed of everyone, or is written anew.
+    replaced: bool,
     via: bool,
     forwarded_for: bool,
     forwarded_proto: bool,
@@ -76,44 +89,38 @@ struct Seen {
     request_id: bool,
 }
 
-/// One pass over the fields: what is there, and what a stranger may not say.
-fn look(bytes: &[u8], fields: &Fields, edits: &mut Edits, trusted: bool) -> Seen {
+/// One pass over the fields: what is there.
+fn look(bytes: &[u8], fields: &Fields) -> Seen {
     let mut seen = Seen::default();
-    for (index, field) in fields.iter().enumerate() {
-        let drop = match field.known {
-            Known::Connection => {
-                seen.lists_fields |= lists_fields(field.value.of(bytes));
-                continue;
+    for field in fields.iter() {
+        match field.known {
+            Known::Connection => seen.lists_fields |= lists_fields(field.value.of(bytes)),
+            Known::XRequestId => seen.request_id = true,
+            known => {
+                seen.via |= known == Known::Via;
+                seen.forwarded_for |= known == Known::XForwardedFor;
+                seen.forwarded |= known == Known::Forwarded;
+                seen.forwarded_proto |= known == Known::XForwardedProto;
+                seen.replaced |= is_replaced(known, false);
             }
-            Known::XRequestId => {
-                seen.request_id = true;
-                continue;
-            }
-            Known::Via => {
-                seen.via = true;
-                !trusted
-            }
-            // Their values are written anew together with our own.
-            Known::XForwardedFor | Known::Forwarded => {
-                seen.forwarded_for |= field.known == Known::XForwardedFor;
-                seen.forwarded |= field.known == Known::Forwarded;
-                true
-            }
-            Known::XForwardedProto => {
-                seen.forwarded_proto = true;
-                !trusted
-            }
-            Known::XForwardedHost
-            | Known::XForwardedPort
-            | Known::XForwardedPrefix
-            | Known::XRealIp => !trusted,
-            _ => continue,
-        };
-        if drop {
-            edits.drop_field(index);
         }
     }
     seen
+}
+
+/// Whether a received field does not go on.
+fn is_replaced(known: Known, trusted: bool) -> bool {
+    match known {
+        // Their values are written anew together with our own.
+        Known::XForwardedFor | Known::Forwarded => true,
+        Known::Via
+        | Known::XForwardedProto
+        | Known::XForwardedHost
+        | Known::XForwardedPort
+        | Known::XForwardedPrefix
+        | Known::XRealIp => !trusted,
+        _ => false,
+    }
 }
 
 /// Whether `Connection` names anything but its usual options.
@@ -132,58 +139,131 @@ fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Drops the fields that `Connection` names (RFC 9110 section 7.6.1).
 pub(super) fn drop_listed(bytes: &[u8], fields: &Fields, edits: &mut Edits) {
+    for index in listed(bytes, fields) {
+        edits.drop_field(index);
+    }
+}
+
+/// Places of the fields that `Connection` names and that mean nothing to us.
+fn listed(bytes: &[u8], fields: &Fields) -> Vec<usize> {
+    let mut listed = Vec::new();
     for connection in fields.iter().filter(|f| f.known == Known::Connection) {
         for option in options(connection.value.of(bytes)) {
-            for (index, field) in fields.iter().enumerate() {
-                if field.known == Known::Other && field.name.of(bytes).eq_ignore_ascii_case(option)
-                {
-                    edits.drop_field(index);
-                }
-            }
+            let named = |f: &Field| {
+                f.known == Known::Other && f.name.of(bytes).eq_ignore_ascii_case(option)
+            };
+            let places = fields.iter().enumerate().filter(|(_, f)| named(f));
+            listed.extend(places.map(|(index, _)| index));
         }
     }
+    listed
 }
 
-fn client_address(request: &RequestView<'_>, edits: &mut Edits, ip: IpAddr, extend: bool) {
-    let mut value = [0_u8; 48];
-    let text = write_ip(&mut value, ip);
-    if !extend {
-        edits.add("X-Forwarded-For", text);
-        return;
-    }
-    let mut chain = Vec::with_capacity(128);
-    for earlier in request
-        .head
-        .fields
-        .iter()
-        .filter(|f| f.known == Known::XForwardedFor)
-    {
-        chain.extend_from_slice(earlier.value.of(request.bytes));
-        chain.extend_from_slice(b", ");
-    }
-    chain.extend_from_slice(text);
-    edits.add("X-Forwarded-For", &chain);
+/// Adds our lines to the end of a received head.
+struct Own<'a> {
+    bytes: &'a mut Vec<u8>,
+    head: &'a mut RequestHead,
+    /// Fields that were received.
+    received: usize,
 }
 
-/// RFC 7239: an element of our own behind those of trusted proxies.
-fn extend_forwarded(request: &RequestView<'_>, edits: &mut Edits, ip: IpAddr) {
-    let mut chain = Vec::with_capacity(128);
-    for earlier in request
-        .head
-        .fields
-        .iter()
-        .filter(|f| f.known == Known::Forwarded)
-    {
-        chain.extend_from_slice(earlier.value.of(request.bytes));
-        chain.extend_from_slice(b", ");
+impl<'a> Own<'a> {
+    fn begin(bytes: &'a mut Vec<u8>, head: &'a mut RequestHead) -> Self {
+        let received = head.fields.len();
+        // Without the empty line at its end, until ours are written.
+        bytes.truncate(bytes.len().saturating_sub(2));
+        Self {
+            bytes,
+            head,
+            received,
+        }
     }
-    let node = if ip.is_ipv6() {
-        format!("for=\"[{ip}]\";proto=http")
-    } else {
-        format!("for={ip};proto=http")
-    };
-    chain.extend_from_slice(node.as_bytes());
-    edits.add("Forwarded", &chain);
+
+    /// Ends the head, and returns how many fields were received.
+    fn end(self) -> usize {
+        self.bytes.extend_from_slice(b"\r\n");
+        self.head.len = self.bytes.len();
+        self.received
+    }
+
+    fn line(&mut self, known: Known, name: &str, value: &[u8]) {
+        let start = self.open(name);
+        self.bytes.extend_from_slice(value);
+        self.close(known, name, start);
+    }
+
+    /// Begins a line whose value is appended in pieces. Returns where it begins.
+    fn open(&mut self, name: &str) -> usize {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b": ");
+        start
+    }
+
+    fn close(&mut self, known: Known, name: &str, start: usize) {
+        let colon = start + name.len();
+        let end = self.bytes.len();
+        self.bytes.extend_from_slice(b"\r\n");
+        self.head.fields.push(Field {
+            name: Span::new(start, colon),
+            value: Span::new(colon + 2, end),
+            line: Span::new(start, end + 2),
+            known,
+        });
+    }
+
+    /// Appends what earlier proxies said in fields of this name, each with a comma behind it.
+    fn earlier(&mut self, known: Known) {
+        let received = self.head.fields.iter().take(self.received);
+        for field in received.filter(|f| f.known == known) {
+            let value = field.value;
+            self.bytes
+                .extend_from_within(value.start as usize..value.end as usize);
+            self.bytes.extend_from_slice(b", ");
+        }
+    }
+
+    fn client_address(&mut self, ip: IpAddr, extend: bool) {
+        const NAME: &str = "X-Forwarded-For";
+        let start = self.open(NAME);
+        if extend {
+            self.earlier(Known::XForwardedFor);
+        }
+        let mut text = [0_u8; 48];
+        self.bytes.extend_from_slice(write_ip(&mut text, ip));
+        self.close(Known::XForwardedFor, NAME, start);
+    }
+
+    /// RFC 7239: an element of our own behind those of trusted proxies.
+    fn extend_forwarded(&mut self, ip: IpAddr) {
+        const NAME: &str = "Forwarded";
+        let start = self.open(NAME);
+        self.earlier(Known::Forwarded);
+        let node = if ip.is_ipv6() {
+            format!("for=\"[{ip}]\";proto=http")
+        } else {
+            format!("for={ip};proto=http")
+        };
+        self.bytes.extend_from_slice(node.as_bytes());
+        self.close(Known::Forwarded, NAME, start);
+    }
+
+    /// Our entry, and in place of a stranger's the ones that are ours.
+    fn via(&mut self, pseudonym: &str, earlier: usize) {
+        const NAME: &str = "Via";
+        let start = self.open(NAME);
+        for _ in 0..earlier {
+            self.bytes.extend_from_slice(b"1.1 ");
+            self.bytes.extend_from_slice(pseudonym.as_bytes());
+            self.bytes.extend_from_slice(b", ");
+        }
+        self.bytes.extend_from_slice(match self.head.version {
+            Version::Http10 => b"1.0 ",
+            Version::Http11 => b"1.1 ",
+        });
+        self.bytes.extend_from_slice(pseudonym.as_bytes());
+        self.close(Known::Via, NAME, start);
+    }
 }
 
 fn write_ip(into: &mut [u8; 48], ip: IpAddr) -> &[u8] {
@@ -210,27 +290,10 @@ fn write_ip(into: &mut [u8; 48], ip: IpAddr) -> &[u8] {
 }
 
 /// How often our own name stands in `Via`.
-fn passages(request: &RequestView<'_>, pseudonym: &str) -> usize {
-    let via = request.head.fields.iter().filter(|f| f.known == Known::Via);
-    via.map(|f| memchr::memmem::find_iter(f.value.of(request.bytes), pseudonym).count())
+fn passages(bytes: &[u8], fields: &Fields, pseudonym: &str) -> usize {
+    let via = fields.iter().filter(|f| f.known == Known::Via);
+    via.map(|f| memchr::memmem::find_iter(f.value.of(bytes), pseudonym).count())
         .sum()
-}
-
-/// Our entry, and in place of a stranger's the ones that are ours.
-fn add_via(request: &RequestView<'_>, edits: &mut Edits, pseudonym: &str, earlier: usize) {
-    let version = match request.head.version {
-        Version::Http10 => "1.0 ",
-        Version::Http11 => "1.1 ",
-    };
-    edits.begin("Via");
-    for _ in 0..earlier {
-        edits.push(b"1.1 ");
-        edits.push(pseudonym.as_bytes());
-        edits.push(b", ");
-    }
-    edits.push(version.as_bytes());
-    edits.push(pseudonym.as_bytes());
-    edits.end();
 }
 
 /// A random UUID (RFC 9562 version 4).

@@ -181,11 +181,8 @@ impl Ledger {
             received: self.received + self.body_received,
             sent: self.sent + self.body_sent,
             user_agent: first(b"user-agent"),
-            request_id: if parsed {
-                request_id(&view, &state.edits)
-            } else {
-                None
-            },
+            // The client's, or the one we made.
+            request_id: view.known(Known::XRequestId).filter(|_| parsed),
             traceparent: first(b"traceparent"),
             route: self.rule.as_ref().map(|r| &*r.route),
             cluster: self.cluster.as_ref().map(|used| &*used.cluster.name),
@@ -206,10 +203,4 @@ impl Ledger {
             (_, status) => status,
         }
     }
-}
-
-/// The client's id, or the one we made.
-fn request_id<'a>(view: &RequestView<'a>, edits: &'a crate::message::Edits) -> Option<&'a [u8]> {
-    view.known(Known::XRequestId)
-        .or_else(|| edits.added_value(b"X-Request-Id"))
 }

@@ -79,20 +79,6 @@ impl Edits {
         self.added.extend_from_slice(b"\r\n");
     }
 
-    /// Begins a line whose value follows in pieces, each by [`Edits::push`], until [`Edits::end`].
-    pub(crate) fn begin(&mut self, name: &str) {
-        self.added.extend_from_slice(name.as_bytes());
-        self.added.extend_from_slice(b": ");
-    }
-
-    pub(crate) fn push(&mut self, value: &[u8]) {
-        self.added.extend_from_slice(value);
-    }
-
-    pub(crate) fn end(&mut self) {
-        self.added.extend_from_slice(b"\r\n");
-    }
-
     /// Takes back lines of this name that were added before.
     pub(crate) fn drop_added(&mut self, name: &[u8]) {
         let mut start = 0;
@@ -108,16 +94,6 @@ impl Edits {
                 start = end;
             }
         }
-    }
-
-    /// Value of the first added line of this name, written in this case.
-    pub(crate) fn added_value(&self, name: &[u8]) -> Option<&[u8]> {
-        let mut lines = self.added.split(|b| *b == b'\n');
-        lines.find_map(|line| {
-            line.strip_prefix(name)?
-                .strip_prefix(b": ")?
-                .strip_suffix(b"\r")
-        })
     }
 
     /// The added lines, ready to be written.

@@ -124,6 +124,11 @@ impl Fields {
         self.list.push(field);
     }
 
+    /// Forgets the fields for which this says `false`.
+    pub(crate) fn retain(&mut self, stays: impl FnMut(&Field) -> bool) {
+        self.list.retain(stays);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }

@@ -223,3 +223,50 @@ fn ten_thousand_routes_find_the_last_as_well_as_the_first() {
         check(&proxy, "GET", &host, &format!("/p{}/x", n + 1), &[], "404");
     }
 }
+
+/// S13, S26: rules see the fields that the upstream will, not what a stranger wrote into them.
+#[test]
+fn rules_see_forwarded_fields_as_the_upstream_does() {
+    let proxy = answering(&route(
+        "all",
+        "",
+        &[
+            (
+                "https",
+                "{ headers: [{ name: x-forwarded-proto, exact: https }] }",
+            ),
+            (
+                "claimed",
+                "{ headers: [{ name: x-real-ip, present: true }] }",
+            ),
+            ("listed", "{ headers: [{ name: x-listed, present: true }] }"),
+            (
+                "far",
+                "{ headers: [{ name: x-forwarded-for, regex: '203[.].*' }] }",
+            ),
+            (
+                "near",
+                "{ headers: [{ name: x-forwarded-for, exact: 127.0.0.1 }] }",
+            ),
+        ],
+    ));
+    for fields in [
+        &[][..],
+        &["X-Forwarded-Proto: https"],
+        &["X-Real-IP: 203.0.113.7"],
+        &["X-Forwarded-For: 203.0.113.7"],
+        &["X-Listed: 1", "Connection: x-listed"],
+        &[
+            "X-Forwarded-For: 203.0.113.7",
+            "X-Listed: 1",
+            "Connection: close, x-listed",
+        ],
+    ] {
+        check(&proxy, "GET", "a.example", "/", fields, "near");
+    }
+    check(&proxy, "GET", "a.example", "/", &["X-Listed: 1"], "listed");
+
+    let plain = "{ headers: [{ name: x-forwarded-proto, exact: http }] }";
+    let proxy = answering(&route("all", "", &[("plain", plain)]));
+    check(&proxy, "GET", "a.example", "/", &[], "plain");
+}
