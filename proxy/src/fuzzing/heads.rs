@@ -288,6 +288,7 @@ fn end_to_end<'a>(bytes: &'a [u8], fields: &'a Fields) -> Vec<(String, String)> 
                 | Known::ProxyAuthenticate
                 | Known::ProxyAuthorization
                 | Known::Te
+                | Known::Http2Settings
                 | Known::Expect
                 | Known::Upgrade
         )

@@ -57,10 +57,10 @@ pub(super) async fn exchange(conn: &mut Conn, state: &mut State) -> Next {
 pub(super) async fn refuse(conn: &mut Conn, state: &mut State, failure: Failure) -> Next {
     let mut ledger = Ledger::new();
     state.edits.clear();
+    ledger.received = (state.head.len() + state.downstream.len()) as u64;
     // Nothing that was parsed so far may be believed, but HEAD and version are not needed to close.
     state.request = crate::message::RequestHead::default();
     state.head.clear();
-    ledger.received = state.downstream.len() as u64;
     let next = conclude(conn, state, &mut ledger, failure.into()).await;
     ledger.close(conn, state);
     next
@@ -82,15 +82,10 @@ async fn conclude(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, stop:
         // After a request that is broken or incomplete nothing on this connection can be trusted.
         // Nor can what follows a CONNECT that was refused: it is meant for somebody else.
         let keep = (cause.side() != Side::Downstream || cause == Cause::Loop)
-            && state.request.method != Method::Connect;
-        match reply::send(conn, state, &answer, keep && state.request.len > 0).await {
-            Ok(next) => {
-                ledger.status = answer.status;
-                ledger.sent += answer.body.len() as u64;
-                next
-            }
-            Err(_) => Next::Drop,
-        }
+            && state.request.method != Method::Connect
+            && state.request.len > 0;
+        let sent = reply::send(conn, state, ledger, &answer, keep).await;
+        sent.unwrap_or(Next::Drop)
     };
     ledger.failure = Some(stop.failure);
     next
@@ -134,20 +129,13 @@ async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<
         listener_port: None,
     };
     if let Flow::Reply(answer) = filter::apply_to_request(&rule.filters, &mut context) {
-        let next = reply::send(conn, state, &answer, true)
-            .await
-            .map_err(gone)?;
-        ledger.status = answer.status;
-        ledger.sent += answer.body.len() as u64;
-        return Ok(next);
+        let sent = reply::send(conn, state, ledger, &answer, true).await;
+        return sent.map_err(gone);
     }
     let backend = choose(&rule, &view, conn)?;
     if let Flow::Reply(answer) = filter::apply_to_request(&backend.filters, &mut context) {
-        let next = reply::send(conn, state, &answer, true)
-            .await
-            .map_err(gone)?;
-        ledger.status = answer.status;
-        return Ok(next);
+        let sent = reply::send(conn, state, ledger, &answer, true).await;
+        return sent.map_err(gone);
     }
     forward(conn, state, ledger, &rule, backend).await
 }

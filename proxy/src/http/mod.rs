@@ -133,6 +133,7 @@ async fn read_head(conn: &mut Conn, state: &mut State) -> Wait {
     // One empty line before a request is tolerated (RFC 9112 section 2.2).
     let mut leading = true;
     let mut begun = false;
+    state.head.clear();
     conn.idle_since = now();
     conn.timer
         .set(conn.idle_since, SWEEP.min(conn.listener.http.idle_timeout));
@@ -187,7 +188,6 @@ async fn read_head(conn: &mut Conn, state: &mut State) -> Wait {
         Ok(len) => len,
         Err(end) => return end,
     };
-    state.head.clear();
     state
         .head
         .extend_from_slice(state.downstream.filled().get(..len).unwrap_or_default());

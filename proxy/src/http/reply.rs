@@ -10,7 +10,7 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-use super::{Conn, Next, attempt::impatience, parting, patience::Patience};
+use super::{Conn, Next, attempt::impatience, parting, patience::Patience, record::Ledger};
 use crate::{
     error::{Cause, Failure},
     filter::Reply,
@@ -107,10 +107,12 @@ pub(super) fn prefers_json(request: &RequestView<'_>) -> bool {
     })
 }
 
-/// Sends an answer of our own and says what follows. `Err`: the client did not take it.
+/// Sends an answer of our own, enters it into the books, and says what follows. `Err`: the client
+/// did not take it.
 pub(super) async fn send(
     conn: &mut Conn,
     state: &mut State,
+    ledger: &mut Ledger,
     reply: &Reply,
     keep: bool,
 ) -> Result<Next, Failure> {
@@ -130,9 +132,12 @@ pub(super) async fn send(
     out.clear();
     write(&mut out, reply, manner);
     let sent = write_all(conn, &out).await;
+    let written = out.len();
     out.clear();
     state.to_downstream = out;
     sent?;
+    ledger.status = reply.status;
+    ledger.sent += written as u64;
     Ok(if close {
         parting(state, !unread && state.request.len > 0)
     } else {

@@ -235,3 +235,32 @@ fn a_connection_too_many_has_a_line() {
     assert_eq!(line["cause"], "downstream_connection_limit", "{line}");
     assert_eq!(line["client"], address, "{line}");
 }
+
+/// Answers of our own are counted as they went over the wire, heads included.
+#[test]
+fn own_answers_are_counted_to_the_byte() {
+    let proxy = Proxy::start(
+        "listeners: [{ name: web, bind: '127.0.0.1:0', protocol: http }]
+routes: [{ name: all, rules: [{ matches: [{ path: { exact: /direct } }], filters: [{ direct_response: { status: 200, body: direct } }] }] }]",
+    );
+    let cases: [(&str, Vec<u8>, u64); 5] = [
+        ("GET", request("GET", "/direct", &[], b""), 200),
+        ("HEAD", request("HEAD", "/direct", &[], b""), 200),
+        ("GET", request("GET", "/missing", &[], b""), 404),
+        ("GET", b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n".into(), 400),
+        (
+            "GET",
+            b"GET / HTTP/1.1\r\nHost: a\nb: c\r\n\r\n".into(),
+            400,
+        ),
+    ];
+    for (index, (method, sent, status)) in cases.iter().enumerate() {
+        let mut client = Client::connect(proxy.web());
+        client.send(sent);
+        client.response_to(method);
+        let line = proxy.log_of(index + 1).remove(index);
+        assert_eq!(line["status"], *status, "{line}");
+        assert_eq!(line["received"], sent.len(), "{line}");
+        assert_eq!(line["sent"], client.reader.seen.len(), "{line}");
+    }
+}
