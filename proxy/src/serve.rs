@@ -43,12 +43,15 @@ pub(crate) async fn serve(mut conn: Box<Conn>) {
     let mut state = None;
     if needs_look(&conn.listener) {
         // Boxed, as the rest that an idle HTTP connection does not need.
-        match Box::pin(look(&mut conn)).await {
-            Ok((Spoken::Http, read)) => state = read,
-            Ok((Spoken::Opaque(cluster), read)) => {
-                return Box::pin(opaque(conn, cluster, read)).await;
+        match Box::pin(look(&mut conn, &mut state)).await {
+            Ok(Spoken::Http) => {}
+            Ok(Spoken::Opaque(cluster)) => {
+                return Box::pin(opaque(conn, cluster, state)).await;
             }
-            Err(failure) => return end_early(&conn, &failure),
+            Err(failure) => {
+                give_back(&conn.worker, state);
+                return end_early(&conn, &failure);
+            }
         }
     }
     http::serve(conn, state).await;
@@ -66,23 +69,30 @@ enum Spoken {
     Opaque(Arc<Cluster>),
 }
 
-/// Reads the PROXY header where one is required, and tells the protocol where that is open.
-async fn look(conn: &mut Conn) -> Result<(Spoken, Option<Box<State>>), Failure> {
+/// Every state that was taken is given back, also where a connection ends early: the worker counts
+/// how many are in use.
+fn give_back(worker: &Worker, state: Option<Box<State>>) {
+    if let Some(state) = state {
+        worker.give_state(state);
+    }
+}
+
+/// Reads the PROXY header where one is required, and tells the protocol where that is open. What
+/// was read is in `state` then.
+async fn look(conn: &mut Conn, state: &mut Option<Box<State>>) -> Result<Spoken, Failure> {
+    let worker = Rc::clone(&conn.worker);
     let listener = Arc::clone(&conn.listener);
-    let mut state = None;
     if listener.config.proxy_protocol == AcceptProxyProtocol::Required {
-        let mut reading = conn.worker.take_state();
-        proxy_header(conn, &mut reading).await?;
-        state = Some(reading);
+        let reading = state.get_or_insert_with(|| worker.take_state());
+        proxy_header(conn, reading).await?;
     }
     match (listener.config.protocol, &listener.cluster) {
-        (Protocol::Http, _) => Ok((Spoken::Http, state)),
-        (Protocol::Tcp, Some(cluster)) => Ok((Spoken::Opaque(Arc::clone(cluster)), state)),
+        (Protocol::Http, _) => Ok(Spoken::Http),
+        (Protocol::Tcp, Some(cluster)) => Ok(Spoken::Opaque(Arc::clone(cluster))),
         (Protocol::Tcp, None) => Err(Failure::from(Cause::BadRoute)),
         (Protocol::Auto, cluster) => {
-            let mut reading = state.unwrap_or_else(|| conn.worker.take_state());
-            let spoken = detect_protocol(conn, &mut reading, cluster.as_ref()).await?;
-            Ok((spoken, Some(reading)))
+            let reading = state.get_or_insert_with(|| worker.take_state());
+            detect_protocol(conn, reading, cluster.as_ref()).await
         }
     }
 }
@@ -177,17 +187,16 @@ async fn opaque(mut conn: Box<Conn>, cluster: Arc<Cluster>, state: Option<Box<St
         failure: None,
     };
     let worker = Rc::clone(&conn.worker);
-    match dial(&mut conn, &cluster, &mut seen).await {
+    let dialed = dial(&mut conn, &cluster, &mut seen).await;
+    let mut greeting = Vec::new();
+    http::greeting(&conn, &cluster, &mut greeting);
+    let ours = greeting.len() as u64;
+    if let Some(state) = &state {
+        greeting.extend_from_slice(state.downstream.filled());
+    }
+    give_back(&worker, state);
+    match dialed {
         Ok((mut connection, in_flight)) => {
-            let mut greeting = Vec::new();
-            http::greeting(&conn, &cluster, &mut greeting);
-            let ours = greeting.len() as u64;
-            if let Some(state) = &state {
-                greeting.extend_from_slice(state.downstream.filled());
-            }
-            if let Some(state) = state {
-                worker.give_state(state);
-            }
             let mut bounds =
                 Bounds::new(&worker, &conn.listener, &cluster, &conn.timer, conn.opened);
             let summary = tcp::forward(

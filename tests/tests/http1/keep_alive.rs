@@ -5,7 +5,7 @@ use std::time::Duration;
 use outrigger_tests::{
     client::{Client, request},
     http::Message,
-    proxy::Proxy,
+    proxy::{Proxy, Setup},
     upstream::Upstream,
     wire::Address,
 };
@@ -196,4 +196,31 @@ fn a_client_that_leaves_between_requests_is_no_failure() {
     let lines = proxy.log_of(1);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(!client.is_silent_for(Duration::from_millis(1)));
+}
+
+/// A proxy that keeps working state for two connections at a time.
+fn narrow(upstream: &Upstream, protocol: &str) -> Proxy {
+    Setup::new(&format!(
+        "listeners: [{{ name: web, bind: '127.0.0.1:0', protocol: {protocol}, http: {{ idle_timeout: 500ms }} }}]
+routes: [{{ name: all, rules: [{{ backends: [{{ cluster: back }}] }}] }}]
+clusters: [{{ name: back, endpoints: ['{}'] }}]",
+        upstream.address
+    ))
+    .mesh("limits: { buffer_pool: 64KiB }")
+    .start()
+}
+
+/// The working state of connections that are refused goes back: the worker is not taken for crowded.
+#[test]
+fn connections_that_speak_no_http_take_nothing_along() {
+    let upstream = target_echo();
+    let proxy = narrow(&upstream, "auto");
+    for _ in 0..8 {
+        let mut stranger = Client::connect(proxy.web());
+        stranger.send(b"\x00\x01 no http");
+        stranger.rest();
+    }
+    let mut client = Client::connect(proxy.web());
+    assert_eq!(client.get("/").text(), "/");
+    client.expect_end();
 }
