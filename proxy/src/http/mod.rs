@@ -162,9 +162,6 @@ async fn read_head(conn: &mut Conn, state: &mut State) -> Wait {
                 begun = true;
                 conn.timer.set(now(), settings.header_timeout);
             }
-            if let Some(end) = conn.poll_waiting(cx, begun) {
-                return Poll::Ready(Err(end));
-            }
             make_room(&mut state.downstream);
             match conn.stream.poll_read_into(cx, state.downstream.spare()) {
                 Poll::Ready(Ok(n)) if n > 0 => state.downstream.received(n),
@@ -175,11 +172,17 @@ async fn read_head(conn: &mut Conn, state: &mut State) -> Wait {
                     ))));
                 }
                 Poll::Ready(_) => return Poll::Ready(Err(Wait::Left)),
-                // Many connections share few states: nobody keeps one for a request that may come.
-                Poll::Pending if !begun && conn.worker.is_crowded() => {
-                    return Poll::Ready(Err(Wait::Idle));
+                Poll::Pending => {
+                    // Only now, so that a request that is there is served before we leave.
+                    if let Some(end) = conn.poll_waiting(cx, begun) {
+                        return Poll::Ready(Err(end));
+                    }
+                    // Many connections share few states: nobody keeps one for a request that may come.
+                    if !begun && conn.worker.is_crowded() {
+                        return Poll::Ready(Err(Wait::Idle));
+                    }
+                    return Poll::Pending;
                 }
-                Poll::Pending => return Poll::Pending,
             }
         }
     })
@@ -267,15 +270,21 @@ impl Conn {
 
     /// Waits, without a buffer, for bytes. `false`: the connection is over.
     async fn readable(&mut self) -> bool {
-        self.timer
-            .set(now(), self.listener.http.idle_timeout.saturating_sub(SWEEP));
+        if !self.orphaned {
+            let timeout = self.listener.http.idle_timeout.as_nanos() as u64;
+            self.timer.set_at(self.idle_since.saturating_add(timeout));
+        }
         poll_fn(|cx| {
+            // What is there is served, also by who is about to leave.
+            if let Poll::Ready(ready) = self.stream.poll_read_ready(cx) {
+                return Poll::Ready(ready.is_ok());
+            }
             self.refresh();
             let expired = self.timer.poll_expired(cx).is_ready();
             if expired || self.phase() >= Phase::Closing {
                 return Poll::Ready(false);
             }
-            self.stream.poll_read_ready(cx).map(|ready| ready.is_ok())
+            Poll::Pending
         })
         .await
     }

@@ -7,6 +7,7 @@ use outrigger_tests::{
     http::Message,
     proxy::{Proxy, Setup},
     upstream::Upstream,
+    wait,
     wire::Address,
 };
 
@@ -223,4 +224,25 @@ fn connections_that_speak_no_http_take_nothing_along() {
     let mut client = Client::connect(proxy.web());
     assert_eq!(client.get("/").text(), "/");
     client.expect_end();
+}
+
+#[test]
+fn a_crowd_of_idle_connections_is_closed_in_time() {
+    let upstream = target_echo();
+    let proxy = narrow(&upstream, "http");
+    let mut crowd: Vec<_> = (0..8).map(|_| Client::connect(proxy.web())).collect();
+    for client in &mut crowd {
+        client.send("GET /begun HTTP/1.1\r\nHost: a.example\r\n");
+    }
+    // All of them hold their state now.
+    wait::until("the crowd to be served", || {
+        (proxy.metrics().sum("outrigger_connections_active", &[]) > 7.5).then_some(())
+    });
+    for client in &mut crowd {
+        client.send("\r\n");
+        assert_eq!(client.response().text(), "/begun");
+    }
+    for client in &mut crowd {
+        client.expect_end();
+    }
 }
