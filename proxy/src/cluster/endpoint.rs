@@ -52,10 +52,7 @@ pub(crate) struct Endpoint {
     /// It came to others that were there before, so slow start applies.
     joined_others: bool,
     usable: AtomicBool,
-    /// Connections to it over all workers.
-    open: AtomicU32,
-    /// A worker had to wait for one.
-    scarce: AtomicBool,
+    places: Arc<Places>,
     counts: AtomicU64,
     failed: AtomicU64,
     latency: Latency,
@@ -77,29 +74,16 @@ impl Endpoint {
             first_seen: birth.now,
             joined_others: birth.joins_others,
             usable: AtomicBool::new(true),
-            open: AtomicU32::new(0),
-            scarce: AtomicBool::new(false),
+            places: Arc::default(),
             counts: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             latency: Latency::new(birth.decay, birth.initial, birth.now),
         }
     }
 
-    /// A place for one more connection, if that stays within the limit, which holds exactly and over
-    /// all workers.
-    pub(crate) fn place(self: &Arc<Self>, limit: u32) -> Option<Place> {
-        if self.open.fetch_add(1, Relaxed) < limit {
-            return Some(Place(Arc::clone(self)));
-        }
-        self.open.fetch_sub(1, Relaxed);
-        self.scarce.store(true, Relaxed);
-        None
-    }
-
-    /// Whether somebody had to wait for a connection since this was last asked: then idle ones are
-    /// let go, since those who wait may be on another worker.
-    pub(crate) fn was_scarce(&self) -> bool {
-        self.scarce.load(Relaxed) && self.scarce.swap(false, Relaxed)
+    /// Connections to it, over all workers.
+    pub(crate) fn places(&self) -> &Arc<Places> {
+        &self.places
     }
 
     /// Counts one request until the guard is dropped.
@@ -189,9 +173,37 @@ impl Endpoint {
     }
 }
 
+/// Connections to an endpoint, over all workers. Apart from the endpoint, so that connections that
+/// nobody uses do not hold it: they end with it.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    open: AtomicU32,
+    /// Somebody had to wait for one.
+    scarce: AtomicBool,
+}
+
+impl Places {
+    /// A place for one more connection, if that stays within the limit, which holds exactly and over
+    /// all workers.
+    pub(crate) fn take(self: &Arc<Self>, limit: u32) -> Option<Place> {
+        if self.open.fetch_add(1, Relaxed) < limit {
+            return Some(Place(Arc::clone(self)));
+        }
+        self.open.fetch_sub(1, Relaxed);
+        self.scarce.store(true, Relaxed);
+        None
+    }
+
+    /// Whether somebody had to wait for a connection since this was last asked: then idle ones are
+    /// let go, since those who wait may be on another worker.
+    pub(crate) fn were_scarce(&self) -> bool {
+        self.scarce.load(Relaxed) && self.scarce.swap(false, Relaxed)
+    }
+}
+
 /// One connection to an endpoint, counted until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Endpoint>);
+pub(crate) struct Place(Arc<Places>);
 
 impl Drop for Place {
     fn drop(&mut self) {

@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Waker},
     time::Duration,
 };
@@ -15,7 +15,7 @@ use super::habits::Habits;
 use crate::{
     cluster::{
         Cluster,
-        endpoint::{Endpoint, Place},
+        endpoint::{Endpoint, Place, Places},
     },
     error::{Cause, Failure},
     net::{
@@ -36,7 +36,9 @@ pub(crate) struct Pools {
 
 /// Connections to one endpoint.
 pub(crate) struct Pool {
-    endpoint: Arc<Endpoint>,
+    /// Held by its cluster and by who uses it, not by pools: each worker has one.
+    endpoint: Weak<Endpoint>,
+    places: Arc<Places>,
     /// Oldest first.
     idle: RefCell<Vec<Idle>>,
     /// Connections that exist, idle ones included.
@@ -90,7 +92,7 @@ impl Pools {
         Rc::clone(
             pools
                 .entry(endpoint.id)
-                .or_insert_with(|| Rc::new(Pool::new(Arc::clone(endpoint)))),
+                .or_insert_with(|| Rc::new(Pool::new(endpoint))),
         )
     }
 
@@ -124,8 +126,8 @@ impl Pools {
     pub(crate) fn sweep(&self, now: u64) {
         let mut pools = self.by_endpoint.borrow_mut();
         pools.retain(|_, pool| {
-            // Only this pool holds the endpoint: it has left its cluster.
-            let gone = Arc::strong_count(&pool.endpoint) == 1;
+            // Nobody holds the endpoint: it has left its cluster.
+            let gone = pool.endpoint.strong_count() == 0;
             pool.sweep(now, gone);
             !(gone && pool.open.get() == 0)
         });
@@ -147,9 +149,10 @@ fn share(limit: u32, worker: usize, workers: usize) -> u32 {
 }
 
 impl Pool {
-    fn new(endpoint: Arc<Endpoint>) -> Self {
+    fn new(endpoint: &Arc<Endpoint>) -> Self {
         Self {
-            endpoint,
+            endpoint: Arc::downgrade(endpoint),
+            places: Arc::clone(endpoint.places()),
             idle: RefCell::default(),
             open: Cell::new(0),
             pending: Cell::new(0),
@@ -211,10 +214,10 @@ impl Pool {
     /// A place for a new connection, if need be that of an idle one.
     fn place(&self, settings: &model::Pool) -> Option<Place> {
         let limit = settings.max_connections;
-        let place = self.endpoint.place(limit);
+        let place = self.places.take(limit);
         place.or_else(|| {
             self.drop_oldest()
-                .then(|| self.endpoint.place(limit))
+                .then(|| self.places.take(limit))
                 .flatten()
         })
     }
@@ -260,7 +263,7 @@ impl Pool {
         let options = ConnectOptions::from(&want.cluster.config.tcp);
         cells.connects.inc();
         let stream = match connect(
-            &self.endpoint.addresses,
+            &want.endpoint.addresses,
             &options,
             want.cluster.connect_timeout(),
         )
@@ -270,7 +273,7 @@ impl Pool {
             Err(error) => {
                 cells.connect_failures.inc();
                 want.cluster.connect_failed();
-                tracing::debug!(cluster = %want.cluster.name, endpoint = %self.endpoint.name, %error, "connect failed");
+                tracing::debug!(cluster = %want.cluster.name, endpoint = %want.endpoint.name, %error, "connect failed");
                 return Err(Failure::from(error.cause()));
             }
         };
@@ -290,7 +293,7 @@ impl Pool {
 
     fn sweep(&self, now: u64, gone: bool) {
         let mut closed = Vec::new();
-        let scarce = self.endpoint.was_scarce();
+        let scarce = self.places.were_scarce();
         let mut idle = self.idle.borrow_mut();
         let mut kept = Vec::with_capacity(idle.len());
         for mut entry in idle.drain(..) {
@@ -379,7 +382,7 @@ impl Connection {
             pool.habits.announced(seconds);
         }
         let most = share(settings.max_idle, self.worker, workers) as usize;
-        let wanted_elsewhere = pool.pending.get() == 0 && pool.endpoint.was_scarce();
+        let wanted_elsewhere = pool.pending.get() == 0 && pool.places.were_scarce();
         if most == 0 || wanted_elsewhere || self.is_spent(now, settings) {
             return;
         }

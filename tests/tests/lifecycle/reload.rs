@@ -311,3 +311,23 @@ fn each_problem_has_a_line_of_its_own_in_the_log() {
     let problems = log.lines().filter(|line| line.contains("unknown field"));
     assert_eq!(problems.count(), 2, "{log}");
 }
+
+/// Kept connections to an endpoint that left its cluster are closed soon, on every worker.
+#[test]
+fn an_endpoint_that_is_removed_is_let_go() {
+    let (stays, goes) = (Upstream::fixed("stays"), Upstream::fixed("goes"));
+    let both = simple(&[&stays.address, &goes.address])
+        .replace("endpoints:", "balance: round_robin, endpoints:");
+    let mut proxy = Setup::new(&both).mesh("workers: 2").start();
+    let mut clients: Vec<_> = (0..16).map(|_| Client::connect(proxy.web())).collect();
+    for client in &mut clients {
+        for _ in 0..4 {
+            assert_eq!(client.get("/").status(), 200);
+        }
+    }
+    assert!(goes.open() > 0);
+    proxy.reload(&both.replace(&format!(", '{}'", goes.address), ""));
+    wait::until("its connections to be closed", || {
+        (goes.open() == 0).then_some(())
+    });
+}
