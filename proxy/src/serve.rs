@@ -244,9 +244,10 @@ async fn dial(
     let worker = Rc::clone(&conn.worker);
     let mut tried = Vec::new();
     loop {
+        let began = now();
         let picked = cluster.pick(&PickContext {
             hash: cluster.hash_connection(conn.peer.map(|p| p.ip())),
-            now: now(),
+            now: began,
             random: &worker.random,
             tried: &tried,
         });
@@ -260,8 +261,8 @@ async fn dial(
             worker: worker.id,
             workers: worker.process.workers,
             private: true,
+            now: began,
         };
-        let began = now();
         let mut dialing = std::pin::pin!(worker.pools.acquire(want));
         let dialed = poll_fn(|cx| {
             if conn.phase() == Phase::Cut {

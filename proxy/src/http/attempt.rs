@@ -83,15 +83,16 @@ pub(super) async fn run(
     let mut pump = None;
     let session = session_endpoint(state, rule, cluster);
     loop {
+        let began = now();
         let endpoint = match session.as_ref().filter(|_| tried.is_empty()) {
             Some(endpoint) => Arc::clone(endpoint),
-            None => pick(conn, state, cluster, tried.ids())
+            None => pick(conn, state, cluster, tried.ids(), began)
                 .ok_or_else(|| Failure::from(cluster.absence()))?,
         };
         ledger.tries += 1;
         ledger.endpoint = Some(Arc::clone(&endpoint));
         let result = one_try(
-            conn, state, ledger, rule, cluster, &endpoint, patience, &mut pump,
+            conn, state, ledger, rule, cluster, &endpoint, patience, &mut pump, began,
         )
         .await;
         match result {
@@ -149,6 +150,7 @@ pub(super) fn pick(
     state: &State,
     cluster: &Cluster,
     tried: &[u32],
+    now: u64,
 ) -> Option<Arc<Endpoint>> {
     let view = RequestView {
         bytes: &state.head,
@@ -157,7 +159,7 @@ pub(super) fn pick(
     let hash = cluster.hash(&view, conn.peer.map(|p| p.ip()));
     cluster.pick(&PickContext {
         hash,
-        now: now(),
+        now,
         random: &conn.worker.random,
         tried,
     })
@@ -177,9 +179,9 @@ async fn one_try(
     endpoint: &Arc<Endpoint>,
     patience: &mut Patience,
     kept: &mut Option<Pump>,
+    began: u64,
 ) -> Result<Answered, Failed> {
     let in_flight = endpoint.start();
-    let began = now();
     patience.begin_try(began, rule.backend_timeout);
     patience.arm(&conn.timer, began);
     let private = cluster.config.proxy_protocol != SendProxyProtocol::Off;
@@ -189,9 +191,12 @@ async fn one_try(
         worker: conn.worker.id,
         workers: conn.worker.process.workers,
         private,
+        now: began,
     };
-    let acquired = connect(conn, state, want, patience).await;
-    ledger.sent_at = now();
+    let mut waited = false;
+    let acquired = connect(conn, state, want, patience, &mut waited).await;
+    // A kept connection is there at once: no time passed that is worth a look at the clock.
+    ledger.sent_at = if waited { now() } else { began };
     ledger.connecting += ledger.sent_at.saturating_sub(began);
     let (mut connection, origin) = acquired.map_err(|failure| {
         in_flight.fail(ledger.sent_at);
@@ -276,12 +281,14 @@ fn failed(
     }
 }
 
-/// A connection to the endpoint, unless the client leaves or time runs out first.
+/// A connection to the endpoint, unless the client leaves or time runs out first. Says whether it
+/// had to be waited for.
 pub(super) async fn connect(
     conn: &mut Conn,
     state: &mut State,
     want: Want<'_>,
     patience: &mut Patience,
+    waited: &mut bool,
 ) -> Result<(Connection, Origin), Failure> {
     let worker = std::rc::Rc::clone(&conn.worker);
     let mut acquiring = pin!(worker.pools.acquire(want));
@@ -289,6 +296,7 @@ pub(super) async fn connect(
         if let Poll::Ready(done) = acquiring.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
+        *waited = true;
         if let Some(failure) = impatience(conn, cx, patience, &mut false, || Cause::ConnectTimeout)
         {
             return Poll::Ready(Err(failure));

@@ -60,7 +60,9 @@ pub(super) async fn response(
     ledger.status = state.response.status;
     ledger.sent += out.len() as u64;
     let mut pump = Pump::new(plan(conn, state.response.body, encoding), out);
+    let mut turns = 0_u32;
     let read = poll_fn(|cx| {
+        turns = turns.saturating_add(1);
         let polled = poll_relay(
             cx,
             conn,
@@ -81,7 +83,12 @@ pub(super) async fn response(
         && upload.is_complete()
         && pump.source_done()
         && pump.unread(&state.upstream) == 0;
-    let_go(connection, reusable, conn, state);
+    let read_at = if turns == 1 {
+        ledger.answered_at
+    } else {
+        now()
+    };
+    let_go(connection, reusable, conn, state, read_at);
     let written = match read {
         Ok(Progress::Done) => Ok(()),
         Ok(Progress::SourceDone) => {
@@ -133,10 +140,10 @@ fn plan(conn: &Conn, body: Body, encoding: Encoding) -> Plan {
 }
 
 /// The endpoint's connection may serve somebody else, or not.
-fn let_go(connection: Connection, reusable: bool, conn: &Conn, state: &State) {
+fn let_go(connection: Connection, reusable: bool, conn: &Conn, state: &State, now: u64) {
     if reusable {
         let announced = state.response.keep_alive_timeout;
-        connection.release(now(), announced, conn.worker.process.workers);
+        connection.release(now, announced, conn.worker.process.workers);
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn exchange(conn: &mut Conn, state: &mut State) -> Next {
         Ok(next) => next,
         Err(stop) => conclude(conn, state, &mut ledger, stop).await,
     };
-    ledger.close(conn, state);
+    conn.idle_since = ledger.close(conn, state);
     next
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn refuse(conn: &mut Conn, state: &mut State, failure: Failure)
     state.request = crate::message::RequestHead::default();
     state.head.clear();
     let next = conclude(conn, state, &mut ledger, failure.into()).await;
-    ledger.close(conn, state);
+    conn.idle_since = ledger.close(conn, state);
     next
 }
 

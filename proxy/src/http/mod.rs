@@ -109,6 +109,7 @@ pub(crate) async fn serve(mut conn: Box<Conn>, first: Option<Box<State>>) {
 
 /// Serves requests until the connection ends (`false`) or is idle (`true`).
 async fn burst(conn: &mut Conn, state: &mut State) -> bool {
+    conn.idle_since = now();
     loop {
         let next = match read_head(conn, state).await {
             Wait::Idle => return true,
@@ -134,7 +135,6 @@ async fn read_head(conn: &mut Conn, state: &mut State) -> Wait {
     let mut leading = true;
     let mut begun = false;
     state.head.clear();
-    conn.idle_since = now();
     conn.timer
         .set(conn.idle_since, SWEEP.min(conn.listener.http.idle_timeout));
     let listener = Arc::clone(&conn.listener);

@@ -100,8 +100,8 @@ impl Ledger {
         before + after
     }
 
-    /// Counts and logs. Called once, whatever happened.
-    pub(super) fn close(&mut self, conn: &Conn, state: &State) {
+    /// Counts and logs. Called once, whatever happened. Returns when that was.
+    pub(super) fn close(&mut self, conn: &Conn, state: &State) -> u64 {
         let ended = now();
         let worker = conn.worker.id;
         let listener = conn.listener.cells.at(worker);
@@ -138,6 +138,7 @@ impl Ledger {
         if let Some(log) = conn.worker.log() {
             self.log(&log, conn, state, duration, overhead);
         }
+        ended
     }
 
     fn log(

@@ -101,8 +101,8 @@ pub(super) async fn connect(
     cluster: &Arc<Cluster>,
     mut patience: Patience,
 ) -> Result<Next, Stop> {
-    let endpoint =
-        attempt::pick(conn, state, cluster, &[]).ok_or_else(|| Failure::from(cluster.absence()))?;
+    let endpoint = attempt::pick(conn, state, cluster, &[], ledger.began)
+        .ok_or_else(|| Failure::from(cluster.absence()))?;
     ledger.tries = 1;
     ledger.endpoint = Some(Arc::clone(&endpoint));
     let in_flight = endpoint.start();
@@ -114,8 +114,9 @@ pub(super) async fn connect(
         worker: conn.worker.id,
         workers: conn.worker.process.workers,
         private: true,
+        now: ledger.began,
     };
-    let acquired = attempt::connect(conn, state, want, &mut patience).await;
+    let acquired = attempt::connect(conn, state, want, &mut patience, &mut false).await;
     let (mut connection, _) = acquired.inspect_err(|_| in_flight.fail(now()))?;
     ledger.sent_at = now();
     ledger.connecting = ledger.sent_at.saturating_sub(ledger.began);

@@ -77,6 +77,8 @@ pub(crate) struct Want<'a> {
     pub(crate) workers: usize,
     /// A connection that nobody used before is needed, and will not be given back.
     pub(crate) private: bool,
+    /// Nanoseconds since the process began.
+    pub(crate) now: u64,
 }
 
 /// Where a connection came from.
@@ -105,7 +107,7 @@ impl Pools {
         let pool = self.of(want.endpoint);
         let settings = &want.cluster.config.pool;
         if !want.private
-            && let Some(connection) = pool.checkout(now(), settings)
+            && let Some(connection) = pool.checkout(want.now, settings)
         {
             want.cluster.cells.at(want.worker).reused.inc();
             return Ok((connection, Origin::Reused));
