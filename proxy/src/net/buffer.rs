@@ -115,7 +115,7 @@ impl Buffer {
             self.is_empty(),
             "what a buffer holds is not moved into bulk memory"
         );
-        self.lease = None;
+        // Where that is refused, what was leased before stays in use.
         if let Some(lease) = budget.lease(capacity) {
             self.data = vec![0; capacity];
             self.lease = Some(lease);
@@ -133,5 +133,22 @@ impl Buffer {
     pub(crate) fn clear(&mut self) {
         self.start = 0;
         self.end = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_that_may_not_grow_goes_on_being_counted() {
+        let budget = Budget::new(100);
+        let mut buffer = Buffer::with_capacity(10);
+        buffer.grow_within(&budget, 60);
+        buffer.grow_within(&budget, 90);
+        assert_eq!(buffer.capacity(), 60);
+        assert!(budget.lease(41).is_none(), "its memory counts as free");
+        buffer.shrink(10);
+        assert!(budget.lease(100).is_some());
     }
 }
