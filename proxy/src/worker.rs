@@ -143,6 +143,8 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
                 }
             }
             Order::Swapped => {
+                // Turns to the new table even if nobody listens.
+                worker.snapshot(|_| ());
                 for (name, each) in &accepting {
                     worker.snapshot(|snapshot| {
                         if let Some(listener) = snapshot.listener(name) {

@@ -91,6 +91,8 @@ struct App {
     admin: Option<Served>,
     probes: Option<Served>,
     access_log: Option<(model::AccessLog, AccessLog)>,
+    /// Earlier tables that connections may still look at.
+    retired: Vec<Arc<Snapshot>>,
 }
 
 /// A face of admin, until dropped.
@@ -163,6 +165,7 @@ async fn serve(options: Options) -> Result<Exit, String> {
             },
             () = Signals::leave(&mut signals.terminate, &mut signals.interrupt) => break,
             _ = watchdog.tick() => {
+                app.let_go_of_tables();
                 app.give_memory_back();
                 if app.workers.iter().any(worker::Handle::is_dead) {
                     return Ok(Exit::Broken);
@@ -225,6 +228,7 @@ impl App {
             admin: None,
             probes: None,
             access_log: None,
+            retired: Vec::new(),
         };
         app.apply(first).await?;
         Ok(app)
