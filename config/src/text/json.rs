@@ -257,7 +257,7 @@ impl<'t> Parser<'t> {
         Ok(character)
     }
 
-    /// `\uXXXX`, or a pair of surrogates.
+    /// Four hexadecimal digits after `\u`, or a pair of surrogates written so.
     fn unicode(&mut self) -> Result<char, Unreadable> {
         let lone = "\\u with a half of a surrogate pair";
         let first = self.hex()?;
