@@ -27,7 +27,9 @@ fn main() -> Result<()> {
 
 fn row(path: &Path) -> String {
     println_to_cargo(path);
-    let name = path.file_stem().unwrap_or_default();
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    // As literals of Rust: a path may hold anything.
+    let path = path.to_string_lossy();
     format!("({name:?}, include_str!({path:?})), ")
 }
 

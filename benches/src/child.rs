@@ -82,7 +82,7 @@ impl Running {
     }
 
     fn pid(&self) -> Option<Pid> {
-        Pid::from_raw(self.child.id() as i32).filter(|_| !self.ended)
+        Pid::from_raw(self.child.id().cast_signed()).filter(|_| !self.ended)
     }
 
     /// Waits for its end until the limit, and then ends it.

@@ -51,8 +51,8 @@ pub(crate) fn was_asked() -> bool {
 
 /// An error if we were asked to leave.
 pub(crate) fn check() -> io::Result<()> {
-    match was_asked() {
-        true => Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
-        false => Ok(()),
+    if was_asked() {
+        return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted"));
     }
+    Ok(())
 }

@@ -81,15 +81,15 @@ pub(crate) fn places(values: &[Option<Summary>], better: Better) -> Vec<Option<P
 mod tests {
     use super::*;
 
-    fn one(min: f64, median: f64, max: f64) -> Option<Summary> {
-        Some(Summary { median, min, max })
+    const fn one(min: f64, median: f64, max: f64) -> Summary {
+        Summary { median, min, max }
     }
 
     #[test]
     fn medians_are_in_the_middle() {
-        assert_eq!(Summary::of(&[3.0, 1.0, 2.0]), one(1.0, 2.0, 3.0));
-        assert_eq!(Summary::of(&[4.0, 1.0, 2.0, 3.0]), one(1.0, 2.5, 4.0));
-        assert_eq!(Summary::of(&[f64::NAN, 1.0]), one(1.0, 1.0, 1.0));
+        assert_eq!(Summary::of(&[3.0, 1.0, 2.0]), Some(one(1.0, 2.0, 3.0)));
+        assert_eq!(Summary::of(&[4.0, 1.0, 2.0, 3.0]), Some(one(1.0, 2.5, 4.0)));
+        assert_eq!(Summary::of(&[f64::NAN, 1.0]), Some(one(1.0, 1.0, 1.0)));
         assert_eq!(Summary::of(&[]), None);
     }
 
@@ -97,10 +97,10 @@ mod tests {
     fn only_what_is_apart_has_a_place_of_its_own() {
         let place = |place, shared| Some(Place { place, shared });
         let values = [
-            one(12.0, 12.5, 13.0),
+            Some(one(12.0, 12.5, 13.0)),
             None,
-            one(11.0, 11.9, 12.1),
-            one(20.0, 21.0, 22.0),
+            Some(one(11.0, 11.9, 12.1)),
+            Some(one(20.0, 21.0, 22.0)),
         ];
         assert_eq!(
             places(&values, Better::Less),
@@ -115,7 +115,11 @@ mod tests {
     #[test]
     fn a_chain_of_overlaps_is_no_tie_of_all() {
         let place = |place, shared| Some(Place { place, shared });
-        let values = [one(1.0, 2.0, 3.0), one(2.5, 3.5, 4.5), one(4.0, 5.0, 6.0)];
+        let values = [
+            Some(one(1.0, 2.0, 3.0)),
+            Some(one(2.5, 3.5, 4.5)),
+            Some(one(4.0, 5.0, 6.0)),
+        ];
         assert_eq!(
             places(&values, Better::Less),
             [place(1, true), place(1, true), place(3, false)]

@@ -37,7 +37,7 @@ impl Timer {
         let time = Itimerspec {
             it_interval: zero,
             it_value: Timespec {
-                tv_sec: left.as_secs() as i64,
+                tv_sec: left.as_secs().cast_signed(),
                 tv_nsec: left.subsec_nanos().into(),
             },
         };

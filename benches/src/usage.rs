@@ -1,5 +1,5 @@
 //! What processes use, read from `/proc`: CPU time, memory, and what their CPUs did meanwhile.
-//! A process is always taken with its children, since nginx and HAProxy have a master.
+//! A process is always taken with its children, since some have a master.
 
 use std::{collections::HashMap, fs};
 

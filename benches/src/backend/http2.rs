@@ -140,7 +140,8 @@ async fn take(mut body: RecvStream, keep: bool) -> Result<(u64, Bytes), h2::Erro
 fn inspect(head: &http::request::Parts) -> String {
     let mut out = format!("{} {} HTTP/2\r\n", head.method, head.uri);
     for (name, value) in &head.headers {
-        out += &format!("{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes()));
+        let value = String::from_utf8_lossy(value.as_bytes());
+        out.extend([name.as_str(), ": ", &value, "\r\n"]);
     }
     out + "\r\n"
 }

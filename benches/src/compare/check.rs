@@ -103,9 +103,10 @@ fn parse(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
     };
     let is_chunked =
         |field: &httparse::Header<'_>| field.name.eq_ignore_ascii_case("transfer-encoding");
-    let framing = match head.headers.iter().any(is_chunked) {
-        true => Framing::Chunked,
-        false => Framing::UntilClose,
+    let framing = if head.headers.iter().any(is_chunked) {
+        Framing::Chunked
+    } else {
+        Framing::UntilClose
     };
     let mut body = Vec::new();
     let rest = answer.get(used..)?;

@@ -20,8 +20,8 @@ use crate::{
 };
 
 /// A table of 10,000 routes may take a moment.
-const READY: Duration = Duration::from_secs(60);
-const VALIDATION: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
+const VALIDATION: Duration = Duration::from_mins(1);
 
 /// A running proxy, or none for what goes directly to the back end.
 pub(super) struct Entrant {

@@ -50,7 +50,7 @@ pub(crate) struct Args {
     /// Workers of every proxy.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
-    /// Install peers that are missing first: Debian's packages as root, PyPI into a cache folder.
+    /// Install peers that are missing first: Debian's packages as root, Python's into a cache folder.
     #[arg(long)]
     install: bool,
     /// Where the report and every configuration go.

@@ -207,9 +207,9 @@ fn plan(scenario: &Scenario, settings: &Settings, rate: Option<f64>) -> Plan {
     let mut seconds = scenario.load.seconds * settings.length;
     if let Work::Idle { steps, settle, .. } = &mut work {
         if settings.quick {
-            steps
-                .iter_mut()
-                .for_each(|step| *step = (*step / 10).max(1));
+            for step in steps.iter_mut() {
+                *step = (*step / 10).max(1);
+            }
             *settle = 1_200;
         }
         // Not of use there, but it is what the deadline is made of.

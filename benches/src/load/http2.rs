@@ -200,21 +200,36 @@ impl Job {
             } else {
                 until = until.min(self.window.borrow().edge());
             }
-            let mut queue = self.queue.borrow_mut();
-            while queue.front().is_some_and(|(due, _)| *due <= now) {
-                if let Some((_, turn)) = queue.pop_front() {
-                    let _ = turn.send(());
-                }
+            if let Some(due) = self.let_go(now) {
+                until = until.min(due);
             }
-            if let Some((due, _)) = queue.front() {
-                until = until.min(*due);
-            }
-            drop(queue);
             select! {
                 done = timer.until(until) => done?,
                 () = self.queued.notified() => {}
             }
         }
+    }
+
+    /// Lets slots go whose time has come; when the next one's will.
+    fn let_go(&self, now: Instant) -> Option<Instant> {
+        let mut queue = self.queue.borrow_mut();
+        while queue.front().is_some_and(|(due, _)| *due <= now) {
+            if let Some((_, turn)) = queue.pop_front() {
+                let _ = turn.send(());
+            }
+        }
+        queue.front().map(|(due, _)| *due)
+    }
+
+    /// A place in the queue.
+    fn stand(&self, intended: Instant) -> oneshot::Receiver<()> {
+        let (turn, wait) = oneshot::channel();
+        let mut queue = self.queue.borrow_mut();
+        if queue.is_empty() {
+            self.queued.notify_one();
+        }
+        queue.push_back((intended, turn));
+        wait
     }
 
     fn give_up(&self, now: Instant) {
@@ -281,14 +296,7 @@ impl Job {
             }
         }?;
         if intended > Instant::now() {
-            let (turn, wait) = oneshot::channel();
-            let mut queue = self.queue.borrow_mut();
-            if queue.is_empty() {
-                self.queued.notify_one();
-            }
-            queue.push_back((intended, turn));
-            drop(queue);
-            wait.await.ok()?;
+            self.stand(intended).await.ok()?;
             if self.window.borrow().at_rest(intended) {
                 return None;
             }

@@ -68,7 +68,7 @@ impl Request {
         };
         let mut out = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", self.method, self.path);
         for (name, value) in &self.headers {
-            out += &format!("{name}: {value}\r\n");
+            out.extend([name, ": ", value, "\r\n"]);
         }
         if self.close {
             out += "Connection: close\r\n";

@@ -218,7 +218,7 @@ mod tests {
         let mut window = Window::new(Duration::ZERO, second, None);
         window.at(Instant::now());
         let close = window.edge();
-        let intended = close - second / 2;
+        let intended = window.begun() + second / 2;
         let mut open = Tally::new(true, &live);
         open.done(&mut window, intended, close + second, 1);
         assert_eq!(open.outcome.completed, 0, "not while the window was open");

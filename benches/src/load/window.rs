@@ -106,6 +106,6 @@ mod tests {
         assert_eq!(window.at(close), Phase::Over);
         assert_eq!(window.at(close + second), Phase::Over);
         assert!(!window.holds(close));
-        assert!(window.holds(close - second / 2));
+        assert!(window.holds(begun + second / 2));
     }
 }

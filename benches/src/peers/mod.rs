@@ -7,7 +7,7 @@ mod install;
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
-use minijinja::{Environment, Value, context};
+use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Deserialize;
 
 pub(crate) use find::{Found, find};
@@ -110,7 +110,9 @@ impl Peer {
     /// Writes its files, each replaced as a whole, as a reload wants it.
     pub(crate) fn write(&self, instance: &Instance<'_>) -> io::Result<()> {
         let values = values(instance);
-        let environment = Environment::new();
+        let mut environment = Environment::new();
+        // By the endings of files it would take care of quotes, which templates do themselves.
+        environment.set_auto_escape_callback(|_| AutoEscape::None);
         for (name, template) in &self.files {
             let text = environment
                 .render_named_str(name, template, &values)
