@@ -9,6 +9,10 @@ use crate::load::{Request, Work, request::Body};
 
 include!(concat!(env!("OUT_DIR"), "/scenarios.rs"));
 
+/// Seconds of a round, where a scenario does not say otherwise: five rounds of everything by
+/// everybody stay within ten minutes.
+pub(crate) const ORDINARY: f64 = 0.75;
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Scenario {
@@ -65,7 +69,7 @@ pub(crate) struct Load {
     #[serde(default = "one")]
     pub(crate) streams: usize,
     /// Length of a round.
-    #[serde(default = "one_second")]
+    #[serde(default = "ordinary")]
     pub(crate) seconds: f64,
     /// Fixed rates, each a table of its own; none: as fast as answers come.
     #[serde(default)]
@@ -106,8 +110,8 @@ fn one() -> usize {
     1
 }
 
-fn one_second() -> f64 {
-    1.0
+fn ordinary() -> f64 {
+    ORDINARY
 }
 
 impl Scenario {

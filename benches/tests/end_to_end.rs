@@ -181,7 +181,7 @@ fn a_peer_is_one_file_and_what_fails_has_a_row_that_says_so() {
         .iter()
         .find(|peer| peer["name"] == "broken")
         .unwrap();
-    let told = missing["version"]["Err"].as_str();
+    let told = missing["missing"].as_str();
     let row = rows.iter().find(|row| row["name"] == "broken");
     assert!(
         told.is_some() || row.is_some_and(|row| row["state"]["failed"].is_string()),

@@ -161,10 +161,8 @@ fn look(args: &Args) -> Result<(Vec<peers::Found>, Vec<PeerFacts>), String> {
         }
         facts.push(PeerFacts {
             name: peer.name.clone(),
-            version: found
-                .as_ref()
-                .map(|f| f.version.clone())
-                .map_err(Clone::clone),
+            version: found.as_ref().ok().map(|found| found.version.clone()),
+            missing: found.as_ref().err().cloned(),
             notes: peer.notes.clone(),
         });
         there.extend(found);
@@ -227,8 +225,9 @@ fn terms(settings: &Settings) -> Vec<String> {
             settings.workers
         ),
         format!(
-            "{} rounds, interleaved, after one that does not count: median (least..greatest); rounds of {} s",
-            settings.rounds, settings.length
+            "{} rounds, interleaved, after one that does not count: median (least..greatest); rounds of {:.2} s, or what the scenario says",
+            settings.rounds,
+            settings.length * scenario::ORDINARY
         ),
         "CPU is user and system time of all threads of the proxy, of the same moment as the requests; softirq is its CPU's, beside it".to_owned(),
         "at a fixed rate latency counts from when a request should have begun, whatever became of those before it".to_owned(),

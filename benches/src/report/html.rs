@@ -39,9 +39,7 @@ pub(super) fn page(report: &Report) -> String {
     }
     out.push_str("</ul>\n<table><tr><th>proxy<th>version<th></tr>");
     for peer in &report.peers {
-        let version = match &peer.version {
-            Ok(version) | Err(version) => escape(version),
-        };
+        let version = escape(peer.state());
         let (name, notes) = (escape(&peer.name), escape(&peer.notes.join("; ")));
         let _ = write!(out, "<tr><td>{name}<td>{version}<td>{notes}</tr>");
     }

@@ -43,9 +43,18 @@ pub(crate) struct Machine {
 #[derive(Clone, Serialize)]
 pub(crate) struct PeerFacts {
     pub(crate) name: String,
-    /// Or why it is missing.
-    pub(crate) version: Result<String, String>,
+    pub(crate) version: Option<String>,
+    /// Why it is not there.
+    pub(crate) missing: Option<String>,
     pub(crate) notes: Vec<String>,
+}
+
+impl PeerFacts {
+    /// Its version, or why it is not there.
+    fn state(&self) -> &str {
+        let missing = self.missing.as_deref().unwrap_or_default();
+        self.version.as_deref().unwrap_or(missing)
+    }
 }
 
 /// One table: a scenario, at one rate if it has rates.

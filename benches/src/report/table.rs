@@ -125,9 +125,7 @@ pub(crate) fn markdown(report: &Report) -> String {
     }
     out.push_str("\n| | version | |\n|---|---|---|\n");
     for peer in &report.peers {
-        let version = match &peer.version {
-            Ok(version) | Err(version) => version,
-        };
+        let version = peer.state();
         let _ = writeln!(
             out,
             "| {} | {version} | {} |",
