@@ -17,10 +17,12 @@ use std::{
 use super::{
     Conn,
     exchange::Stop,
-    patience::{Expired, Patience},
-    pump::{Broken, Encoding, Plan, Progress, Pump},
+    interim,
+    patience::Patience,
+    pump::Pump,
     record::Ledger,
-    reply,
+    upload::{self, Upload},
+    watch::{impatience, poll_gone},
 };
 use outrigger_config::model::SendProxyProtocol;
 
@@ -29,11 +31,9 @@ use crate::{
         Cluster, PickContext,
         endpoint::{Endpoint, InFlight},
     },
-    drain::Phase,
     error::{Cause, Failure, Side},
-    h1::{Asked, Delivery, HeadScan, Limits, parse_response, write_request, write_response},
-    message::{Body, Edits, Method, RequestView, ResponseView, Version},
-    net::{buffer::Buffer, proxy_protocol},
+    h1::{Asked, HeadScan, Limits, parse_response},
+    message::{Body, Method, RequestView},
     route::Rule,
     shared::{BUFFER, State},
     timer::now,
@@ -55,13 +55,6 @@ pub(super) enum Answered {
     Response(Exchange),
     /// 101, as the client had asked.
     Switched(Exchange),
-}
-
-/// The request's way upstream.
-pub(super) struct Upload {
-    pump: Pump,
-    /// Writing failed. The endpoint may have answered before it stopped reading.
-    refused: bool,
 }
 
 /// A failed try, and whether another one is safe.
@@ -86,21 +79,38 @@ pub(super) async fn run(
         let began = now();
         let endpoint = match session.as_ref().filter(|_| tried.is_empty()) {
             Some(endpoint) => Arc::clone(endpoint),
-            None => pick(conn, state, cluster, tried.ids(), began)
-                .ok_or_else(|| Failure::from(cluster.absence()))?,
+            None => pick(conn, state, cluster, tried.ids(), began)?,
         };
-        ledger.tries += 1;
-        ledger.endpoint = Some(Arc::clone(&endpoint));
         let result = one_try(
             conn, state, ledger, rule, cluster, &endpoint, patience, &mut pump, began,
         )
         .await;
         match result {
             Ok(answered) => return Ok(answered),
-            Err(failed) if failed.safe && tried.add(endpoint.id, cluster.config.safe_resends) => {
-                cluster.cells.at(conn.worker.id).resent.inc();
-            }
-            Err(failed) => return Err(failed.failure.into()),
+            Err(failed) => tried.judge(failed, &endpoint, cluster, conn)?,
+        }
+    }
+}
+
+/// A connection that this client alone will use, to an endpoint that can be reached.
+pub(super) async fn reach(
+    conn: &mut Conn,
+    state: &mut State,
+    ledger: &mut Ledger,
+    rule: &Rule,
+    cluster: &Arc<Cluster>,
+    patience: &mut Patience,
+) -> Result<(Connection, InFlight), Failure> {
+    let mut tried = Tried::default();
+    loop {
+        let began = now();
+        let endpoint = pick(conn, state, cluster, tried.ids(), began)?;
+        begin(conn, ledger, rule, &endpoint, patience, began);
+        let in_flight = endpoint.start();
+        let want = want(conn, cluster, &endpoint, true, began);
+        match acquire(conn, state, ledger, want, &in_flight, patience).await {
+            Ok((connection, _)) => return Ok((connection, in_flight)),
+            Err(failed) => tried.judge(failed, &endpoint, cluster, conn)?,
         }
     }
 }
@@ -125,6 +135,21 @@ impl Tried {
         }
     }
 
+    /// Whether to go on with another endpoint after a failed try.
+    fn judge(
+        &mut self,
+        failed: Failed,
+        endpoint: &Endpoint,
+        cluster: &Cluster,
+        conn: &Conn,
+    ) -> Result<(), Failure> {
+        if failed.safe && self.add(endpoint.id, cluster.config.safe_resends) {
+            cluster.cells.at(conn.worker.id).resent.inc();
+            return Ok(());
+        }
+        Err(failed.failure)
+    }
+
     fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -145,23 +170,80 @@ fn session_endpoint(state: &State, rule: &Rule, cluster: &Cluster) -> Option<Arc
     cluster.endpoint_by_token(token).filter(|e| e.is_usable())
 }
 
-pub(super) fn pick(
+/// The balancer's choice among those that were not tried.
+fn pick(
     conn: &Conn,
     state: &State,
     cluster: &Cluster,
     tried: &[u32],
     now: u64,
-) -> Option<Arc<Endpoint>> {
+) -> Result<Arc<Endpoint>, Failure> {
     let view = RequestView {
         bytes: &state.head,
         head: &state.request,
     };
     let hash = cluster.hash(&view, conn.peer.map(|p| p.ip()));
-    cluster.pick(&PickContext {
+    let picked = cluster.pick(&PickContext {
         hash,
         now,
         random: &conn.worker.random,
         tried,
+    });
+    picked.ok_or_else(|| Failure::from(cluster.absence()))
+}
+
+/// Enters a try into the books and winds up its clock.
+fn begin(
+    conn: &Conn,
+    ledger: &mut Ledger,
+    rule: &Rule,
+    endpoint: &Arc<Endpoint>,
+    patience: &mut Patience,
+    began: u64,
+) {
+    ledger.tries += 1;
+    ledger.endpoint = Some(Arc::clone(endpoint));
+    patience.begin_try(began, rule.backend_timeout);
+    patience.arm(&conn.timer, began);
+}
+
+fn want<'a>(
+    conn: &Conn,
+    cluster: &'a Arc<Cluster>,
+    endpoint: &'a Arc<Endpoint>,
+    private: bool,
+    now: u64,
+) -> Want<'a> {
+    Want {
+        cluster,
+        endpoint,
+        worker: conn.worker.id,
+        workers: conn.worker.process.workers,
+        private,
+        now,
+    }
+}
+
+/// A connection for a try, and the time that took.
+async fn acquire(
+    conn: &mut Conn,
+    state: &mut State,
+    ledger: &mut Ledger,
+    want: Want<'_>,
+    in_flight: &InFlight,
+    patience: &mut Patience,
+) -> Result<(Connection, Origin), Failed> {
+    let mut waited = false;
+    let acquired = connect(conn, state, want, patience, &mut waited).await;
+    // A kept connection is there at once: no time passed that is worth a look at the clock.
+    ledger.sent_at = if waited { now() } else { want.now };
+    ledger.connecting += ledger.sent_at.saturating_sub(want.now);
+    acquired.map_err(|failure| {
+        in_flight.fail(ledger.sent_at);
+        ledger.sent_at = 0;
+        // Connecting failed: nothing was sent. Waiting for a place is not worth a second endpoint.
+        let safe = failure.cause.is_connect_failure();
+        Failed { failure, safe }
     })
 }
 
@@ -181,39 +263,17 @@ async fn one_try(
     kept: &mut Option<Pump>,
     began: u64,
 ) -> Result<Answered, Failed> {
+    begin(conn, ledger, rule, endpoint, patience, began);
     let in_flight = endpoint.start();
-    patience.begin_try(began, rule.backend_timeout);
-    patience.arm(&conn.timer, began);
     let private = cluster.config.proxy_protocol != SendProxyProtocol::Off;
-    let want = Want {
-        cluster,
-        endpoint,
-        worker: conn.worker.id,
-        workers: conn.worker.process.workers,
-        private,
-        now: began,
-    };
-    let mut waited = false;
-    let acquired = connect(conn, state, want, patience, &mut waited).await;
-    // A kept connection is there at once: no time passed that is worth a look at the clock.
-    ledger.sent_at = if waited { now() } else { began };
-    ledger.connecting += ledger.sent_at.saturating_sub(began);
-    let (mut connection, origin) = acquired.map_err(|failure| {
-        in_flight.fail(ledger.sent_at);
-        ledger.sent_at = 0;
-        // Connecting failed: nothing was sent. Waiting for a place is not worth a second endpoint.
-        let safe = failure.cause.is_connect_failure();
-        Failed { failure, safe }
-    })?;
+    let want = want(conn, cluster, endpoint, private, began);
+    let (mut connection, origin) = acquire(conn, state, ledger, want, &in_flight, patience).await?;
     let pump = match kept.take() {
         Some(pump) => pump,
-        None => start_upload(conn, state, cluster, private),
+        None => upload::start(conn, state, cluster, private),
     };
     ledger.up_sent += pump.waiting();
-    let mut upload = Upload {
-        pump,
-        refused: false,
-    };
+    let mut upload = Upload::new(pump);
     let outcome = head(conn, state, cluster, &mut connection, &mut upload, patience).await;
     let head_at = now();
     match outcome {
@@ -283,7 +343,7 @@ fn failed(
 
 /// A connection to the endpoint, unless the client leaves or time runs out first. Says whether it
 /// had to be waited for.
-pub(super) async fn connect(
+async fn connect(
     conn: &mut Conn,
     state: &mut State,
     want: Want<'_>,
@@ -308,53 +368,6 @@ pub(super) async fn connect(
         }
     })
     .await
-}
-
-/// Writes the request's head, and lines up its body behind it.
-fn start_upload(conn: &Conn, state: &mut State, cluster: &Cluster, greet: bool) -> Pump {
-    let mut out = std::mem::take(&mut state.to_upstream);
-    out.clear();
-    if greet {
-        greeting(conn, cluster, &mut out);
-    }
-    let view = RequestView {
-        bytes: &state.head,
-        head: &state.request,
-    };
-    let settings = &conn.listener.http;
-    let upgrade =
-        super::forwarded::upgrade_allowed(&state.head, &state.request, &settings.upgrades);
-    let host = if view.authority().is_empty() {
-        cluster.name.as_bytes()
-    } else {
-        view.authority()
-    };
-    write_request(&mut out, &view, &state.edits, upgrade, host);
-    let body = state.request.body;
-    let encoding = if body == Body::Chunked {
-        Encoding::Chunked
-    } else {
-        Encoding::Plain
-    };
-    let plan = Plan {
-        body,
-        encoding,
-        limits: settings.limits,
-        most: settings.max_body,
-        from_upstream: false,
-        budget: conn.worker.budget.clone(),
-    };
-    Pump::new(plan, out)
-}
-
-/// The PROXY protocol header of a connection that serves this client alone.
-pub(crate) fn greeting(conn: &Conn, cluster: &Cluster, out: &mut Vec<u8>) {
-    let version = match cluster.config.proxy_protocol {
-        SendProxyProtocol::Off => return,
-        SendProxyProtocol::V1 => proxy_protocol::Version::V1,
-        SendProxyProtocol::V2 => proxy_protocol::Version::V2,
-    };
-    proxy_protocol::write(version, conn.peer, conn.local, out);
 }
 
 /// Sends, and reads until the head of a final response (or 101) is in `state.response`. Interim
@@ -388,14 +401,14 @@ async fn head(
         let bytes = state.upstream.filled().get(..len).unwrap_or_default();
         parse_response(bytes, &limits, asked, &mut state.response)?;
         match state.response.status {
-            101 if upload.is_complete() => return switched(conn, state),
+            101 if upload.is_complete() => return interim::check_switch(conn, state),
             101 => {
                 return Err(Failure::new(
                     Cause::UpgradeFailed,
                     "101 before the request was complete",
                 ));
             }
-            100..=199 => interim(conn, state, patience).await?,
+            100..=199 => interim::pass_on(conn, state, patience).await?,
             _ => return Ok(()),
         }
         state.upstream.consume(len);
@@ -465,174 +478,6 @@ fn poll_head(
         return Poll::Ready(Err(Failure::new(Cause::ClientGone, "before the response")));
     }
     Poll::Pending
-}
-
-impl Upload {
-    /// Moves the request on. What the endpoint refuses to take is not an error: it may have answered.
-    ///
-    /// # Errors
-    /// The client's side failed.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        conn: &mut Conn,
-        state: &mut State,
-        connection: &mut Connection,
-    ) -> Result<(), Failure> {
-        if self.refused || self.pump.is_done() {
-            return Ok(());
-        }
-        let moved = if self.pump.source_done() {
-            Poll::Ready(Ok(Progress::SourceDone))
-        } else {
-            self.pump.poll(
-                cx,
-                &mut conn.stream,
-                &mut state.downstream,
-                &mut connection.stream,
-            )
-        };
-        match moved {
-            Poll::Ready(Ok(Progress::SourceDone)) => {
-                if let Poll::Ready(Err(_)) =
-                    self.pump
-                        .poll_flush(cx, &mut state.downstream, &mut connection.stream)
-                {
-                    self.refused = true;
-                }
-            }
-            Poll::Ready(Ok(Progress::Done)) | Poll::Pending => {}
-            Poll::Ready(Err(Broken::SinkFailed)) => self.refused = true,
-            Poll::Ready(Err(Broken::SourceEnded | Broken::SourceFailed)) => {
-                return Err(Failure::new(Cause::ClientGone, "within the request body"));
-            }
-            Poll::Ready(Err(Broken::Framing(failure))) => return Err(failure),
-        }
-        Ok(())
-    }
-
-    /// The whole request was sent.
-    pub(super) fn is_complete(&self) -> bool {
-        self.pump.is_done()
-    }
-
-    /// The whole request was read.
-    pub(super) fn is_read(&self) -> bool {
-        self.pump.source_done()
-    }
-
-    pub(super) fn is_blocked(&self) -> bool {
-        self.pump.is_blocked()
-    }
-
-    pub(super) fn progressed(&mut self) -> &mut bool {
-        &mut self.pump.progressed
-    }
-
-    /// Ends it. What was read of the request and not sent is dropped from the client's `buffer`.
-    /// Returns the payload bytes read, and the buffer that was lent.
-    pub(super) fn finish(self, buffer: &mut Buffer) -> (u64, Vec<u8>) {
-        (self.pump.moved, self.pump.finish(buffer))
-    }
-}
-
-/// Whether patience has run out or the process ends.
-pub(super) fn impatience(
-    conn: &Conn,
-    cx: &mut Context<'_>,
-    patience: &mut Patience,
-    progressed: &mut bool,
-    on_pause: impl FnOnce() -> Cause,
-) -> Option<Failure> {
-    let expired = patience.poll(cx, &conn.timer, progressed);
-    if conn.phase() == Phase::Cut {
-        return Some(Failure::from(Cause::Draining));
-    }
-    match expired {
-        Poll::Pending => None,
-        Poll::Ready(Expired::Request) => Some(Failure::from(Cause::RequestTimeout)),
-        Poll::Ready(Expired::Backend) => Some(Failure::from(Cause::BackendTimeout)),
-        Poll::Ready(Expired::Pause) => Some(Failure::from(on_pause())),
-    }
-}
-
-/// Whether the client closed its side, while we wait for the endpoint. A client that sends its
-/// next request early is read as far as the buffer goes.
-pub(super) fn poll_gone(conn: &mut Conn, state: &mut State, cx: &mut Context<'_>) -> bool {
-    loop {
-        let spare = state.downstream.spare();
-        if spare.is_empty() {
-            return false;
-        }
-        match conn.stream.poll_read_into(cx, spare) {
-            Poll::Ready(Ok(n)) if n > 0 => state.downstream.received(n),
-            Poll::Ready(_) => return true,
-            Poll::Pending => return false,
-        }
-    }
-}
-
-/// Passes an interim response on to a client that knows them (RFC 9110 section 15.2).
-async fn interim(
-    conn: &mut Conn,
-    state: &mut State,
-    patience: &mut Patience,
-) -> Result<(), Failure> {
-    if state.request.version == Version::Http10 {
-        return Ok(());
-    }
-    let mut out = std::mem::take(&mut state.to_downstream);
-    out.clear();
-    let view = ResponseView {
-        bytes: state.upstream.filled(),
-        head: &state.response,
-    };
-    let mut edits = Edits::default();
-    super::forwarded::drop_listed(view.bytes, &view.head.fields, &mut edits);
-    write_response(
-        &mut out,
-        &view,
-        &edits,
-        Delivery {
-            body: Body::None,
-            close: false,
-            version: Version::Http11,
-            upgrade: false,
-        },
-    );
-    let sent = reply::write_within(conn, &out, patience).await;
-    out.clear();
-    state.to_downstream = out;
-    sent
-}
-
-/// Checks that a 101 is what the client asked for.
-fn switched(conn: &Conn, state: &State) -> Result<(), Failure> {
-    let asked = super::forwarded::upgrade_allowed(
-        &state.head,
-        &state.request,
-        &conn.listener.http.upgrades,
-    );
-    let offered = state
-        .request
-        .upgrade
-        .map(|s| s.of(&state.head))
-        .unwrap_or_default();
-    let taken = state
-        .response
-        .upgrade
-        .map(|s| s.of(state.upstream.filled()))
-        .unwrap_or_default();
-    let agreed = offered
-        .split(|b| *b == b',')
-        .any(|o| o.trim_ascii().eq_ignore_ascii_case(taken));
-    if asked && agreed && !taken.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Cause::UpgradeFailed,
-        "101 that was not asked for",
-    ))
 }
 
 /// Makes sure a buffer that grew for one message does not stay.

@@ -12,13 +12,15 @@ use std::{
 
 use super::{
     Conn, Next,
-    attempt::{Exchange, Upload, impatience, usual},
+    attempt::{Exchange, usual},
     exchange::Stop,
     forwarded, parting,
     patience::Patience,
     pump::{Broken, Encoding, Plan, Progress, Pump},
     record::Ledger,
     reply,
+    upload::Upload,
+    watch::{impatience, poll_gone},
 };
 use crate::{
     error::{Cause, Failure},
@@ -261,7 +263,7 @@ fn poll_relay(
     if let Some(failure) = impatience(conn, cx, patience, upload.progressed(), on_pause) {
         return Poll::Ready(Err(failure));
     }
-    if upload.is_complete() && super::attempt::poll_gone(conn, state, cx) {
+    if upload.is_complete() && poll_gone(conn, state, cx) {
         return Poll::Ready(Err(Failure::new(Cause::ClientGone, "within the response")));
     }
     Poll::Pending

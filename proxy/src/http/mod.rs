@@ -8,13 +8,16 @@ mod attempt;
 mod deliver;
 mod exchange;
 mod forwarded;
+mod interim;
 mod patience;
 mod pump;
 mod record;
 mod reply;
 mod tunnel;
+mod upload;
+mod watch;
 
-pub(crate) use self::{attempt::greeting, tunnel::Bounds};
+pub(crate) use self::{tunnel::Bounds, upload::greeting};
 
 use std::{
     future::poll_fn,

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-use super::{Conn, Next, attempt::impatience, parting, patience::Patience, record::Ledger};
+use super::{Conn, Next, parting, patience::Patience, record::Ledger, watch::impatience};
 use crate::{
     error::{Cause, Failure},
     filter::Reply,

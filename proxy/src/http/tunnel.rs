@@ -14,7 +14,7 @@ use super::{
     forwarded,
     patience::Patience,
     record::Ledger,
-    reply,
+    reply, upload,
 };
 use outrigger_config::model::Direction;
 
@@ -32,7 +32,6 @@ use crate::{
     tcp::{self, Watch, Way},
     telemetry::metrics::{ClusterCells, ListenerCells},
     timer::{Timer, now},
-    upstream::Want,
 };
 
 /// Passes the 101 on and joins the two connections.
@@ -101,27 +100,10 @@ pub(super) async fn connect(
     cluster: &Arc<Cluster>,
     mut patience: Patience,
 ) -> Result<Next, Stop> {
-    let endpoint = attempt::pick(conn, state, cluster, &[], ledger.began)
-        .ok_or_else(|| Failure::from(cluster.absence()))?;
-    ledger.tries = 1;
-    ledger.endpoint = Some(Arc::clone(&endpoint));
-    let in_flight = endpoint.start();
-    patience.begin_try(ledger.began, rule.backend_timeout);
-    patience.arm(&conn.timer, ledger.began);
-    let want = Want {
-        cluster,
-        endpoint: &endpoint,
-        worker: conn.worker.id,
-        workers: conn.worker.process.workers,
-        private: true,
-        now: ledger.began,
-    };
-    let acquired = attempt::connect(conn, state, want, &mut patience, &mut false).await;
-    let (mut connection, _) = acquired.inspect_err(|_| in_flight.fail(now()))?;
-    ledger.sent_at = now();
-    ledger.connecting = ledger.sent_at.saturating_sub(ledger.began);
+    let (mut connection, in_flight) =
+        attempt::reach(conn, state, ledger, rule, cluster, &mut patience).await?;
     let mut out = Vec::with_capacity(64);
-    attempt::greeting(conn, cluster, &mut out);
+    upload::greeting(conn, cluster, &mut out);
     if !out.is_empty() {
         write_to(&mut connection.stream, &out).await?;
         out.clear();

@@ -106,13 +106,16 @@ impl Pools {
     pub(crate) async fn acquire(&self, want: Want<'_>) -> Result<(Connection, Origin), Failure> {
         let pool = self.of(want.endpoint);
         let settings = &want.cluster.config.pool;
-        if !want.private
+        // Who comes now does not overtake who waits.
+        let first = pool.pending.get() == 0;
+        if first
+            && !want.private
             && let Some(connection) = pool.checkout(want.now, settings)
         {
             want.cluster.cells.at(want.worker).reused.inc();
             return Ok((connection, Origin::Reused));
         }
-        let place = match pool.place(settings) {
+        let place = match first.then(|| pool.place(settings)).flatten() {
             Some(place) => place,
             None => match pool.wait(&want).await? {
                 Freed::Connection(connection) => return Ok((*connection, Origin::Reused)),
