@@ -87,7 +87,7 @@ pub(super) async fn run(
         .await;
         match result {
             Ok(answered) => return Ok(answered),
-            Err(failed) => tried.judge(failed, &endpoint, cluster, conn)?,
+            Err(failed) => tried.judge(&failed, &endpoint, cluster, conn)?,
         }
     }
 }
@@ -110,7 +110,7 @@ pub(super) async fn reach(
         let want = want(conn, cluster, &endpoint, true, began);
         match acquire(conn, state, ledger, want, &in_flight, patience).await {
             Ok((connection, _)) => return Ok((connection, in_flight)),
-            Err(failed) => tried.judge(failed, &endpoint, cluster, conn)?,
+            Err(failed) => tried.judge(&failed, &endpoint, cluster, conn)?,
         }
     }
 }
@@ -138,7 +138,7 @@ impl Tried {
     /// Whether to go on with another endpoint after a failed try.
     fn judge(
         &mut self,
-        failed: Failed,
+        failed: &Failed,
         endpoint: &Endpoint,
         cluster: &Cluster,
         conn: &Conn,
