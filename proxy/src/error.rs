@@ -104,6 +104,8 @@ causes! {
     Unreachable 502 "destination_ip_unroutable" Upstream;
     /// The endpoint closed or reset the connection before it answered.
     UpstreamClosed 502 "connection_terminated" Upstream;
+    /// The endpoint reset the request's stream before it answered.
+    UpstreamReset 502 "stream_reset" Upstream;
     /// The endpoint's answer is not valid HTTP, or ambiguous.
     BadResponse 502 "http_protocol_error" Upstream;
     /// The head of the endpoint's answer is larger than allowed.

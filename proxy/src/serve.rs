@@ -18,7 +18,7 @@ use crate::{
     },
     drain::Phase,
     error::{Cause, Failure},
-    http::{self, Bounds, Conn},
+    http::{self, Bounds, Conn, Downstream},
     net::{
         accept::Peer,
         detect::{self, Detected},
@@ -101,7 +101,10 @@ async fn look(conn: &mut Conn, state: &mut Option<Box<State>>) -> Result<Spoken,
 async fn more(conn: &mut Conn, state: &mut State) -> Result<usize, Cause> {
     poll_fn(|cx| {
         let spare = state.downstream.spare();
-        match conn.stream.poll_read_into(cx, spare) {
+        let Some(stream) = conn.side.stream() else {
+            return Poll::Ready(Err(Cause::ClientGone));
+        };
+        match stream.poll_read_into(cx, spare) {
             Poll::Ready(Ok(n)) if n > 0 => {
                 state.downstream.received(n);
                 Poll::Ready(Ok(n))
@@ -157,9 +160,8 @@ async fn detect_protocol(
     loop {
         let opaque = match detect::detect(state.downstream.filled()) {
             Detected::Http1 => return Ok(Spoken::Http),
-            // Without a cluster to hand it to, HTTP/2 is answered with 505 by the HTTP/1 engine.
-            Detected::Http2Preface if cluster.is_none() => return Ok(Spoken::Http),
-            Detected::Http2Preface | Detected::Tls | Detected::Opaque => true,
+            Detected::Http2Preface => return Ok(Spoken::Http),
+            Detected::Tls | Detected::Opaque => true,
             Detected::NeedMore => match more(conn, state).await {
                 Ok(_) => false,
                 Err(Cause::ProtocolUnknown) => true,
@@ -197,10 +199,14 @@ async fn opaque(mut conn: Box<Conn>, cluster: Arc<Cluster>, state: Option<Box<St
     give_back(&worker, state);
     match dialed {
         Ok((mut connection, in_flight)) => {
+            let conn = &mut *conn;
+            let Downstream::Http1(stream) = &mut conn.side else {
+                return;
+            };
             let mut bounds =
                 Bounds::new(&worker, &conn.listener, &cluster, &conn.timer, conn.opened);
             let summary = tcp::forward(
-                &mut conn.stream,
+                stream,
                 &mut connection.stream,
                 &worker.bulk,
                 (&greeting, &[]),
@@ -215,7 +221,7 @@ async fn opaque(mut conn: Box<Conn>, cluster: Arc<Cluster>, state: Option<Box<St
         }
         Err(failure) => {
             // The client learns of it as it would from the endpoint itself.
-            if let Some(tcp) = conn.stream.tcp() {
+            if let Some(tcp) = conn.side.stream().and_then(|s| s.tcp()) {
                 let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
             }
             seen.failure = Some(failure);

@@ -15,7 +15,7 @@ use outrigger_config::model::Direction;
 
 use crate::{
     drain::Phase,
-    message::{Edits, RequestHead, ResponseHead},
+    message::{Edits, RequestHead, ResponseHead, ResponseView, Version},
     net::buffer::{Budget, Buffer},
     snapshot::{Listener, Snapshot},
     tcp::Bulk,
@@ -30,6 +30,9 @@ use crate::{
 /// Size of a buffer of a connection with work. Heads grow it as far as their limit, bulk bodies
 /// as far as the budget.
 pub(crate) const BUFFER: usize = 16_384;
+
+/// States of streams kept for reuse: some KiB each.
+const KEPT_SMALL: usize = 256;
 
 /// What all workers share.
 pub(crate) struct Process {
@@ -65,6 +68,8 @@ pub(crate) struct Worker {
         reason = "a state moves between connections as a pointer"
     )]
     states: RefCell<Vec<Box<State>>>,
+    /// States of streams, for reuse.
+    small_states: RefCell<Vec<Box<State>>>,
     kept_states: usize,
     /// States in use.
     lent_states: Cell<usize>,
@@ -87,6 +92,8 @@ pub(crate) struct State {
     pub(crate) response: ResponseHead,
     pub(crate) edits: Edits,
     pub(crate) response_edits: Edits,
+    /// The head of a response that came by HTTP/2; one by HTTP/1 stays in `upstream`.
+    pub(crate) answer: Vec<u8>,
     /// Heads and framing about to be written to the endpoint and to the client.
     pub(crate) to_upstream: Vec<u8>,
     pub(crate) to_downstream: Vec<u8>,
@@ -102,6 +109,7 @@ impl Default for State {
             response: ResponseHead::default(),
             edits: Edits::default(),
             response_edits: Edits::default(),
+            answer: Vec::new(),
             to_upstream: Vec::new(),
             to_downstream: Vec::new(),
         }
@@ -109,6 +117,38 @@ impl Default for State {
 }
 
 impl State {
+    /// For a stream of an HTTP/2 connection: without buffers, until one is needed.
+    fn small() -> Self {
+        Self {
+            downstream: Buffer::default(),
+            upstream: Buffer::default(),
+            ..Self::default()
+        }
+    }
+
+    /// The response's head with its bytes.
+    pub(crate) fn answer(&self) -> ResponseView<'_> {
+        let bytes = match self.response.version {
+            Version::Http2 => &self.answer,
+            Version::Http10 | Version::Http11 => self.upstream.filled(),
+        };
+        ResponseView {
+            bytes,
+            head: &self.response,
+        }
+    }
+
+    /// Whether the heads in here are of the usual size; buffers are let go of.
+    fn is_small(&self) -> bool {
+        let heads = [
+            &self.head,
+            &self.answer,
+            &self.to_upstream,
+            &self.to_downstream,
+        ];
+        heads.iter().all(|h| h.capacity() <= BUFFER / 4)
+    }
+
     /// Whether nothing in here grew beyond the usual size.
     fn is_usual(&self) -> bool {
         let buffers = self.downstream.capacity() == BUFFER && self.upstream.capacity() == BUFFER;
@@ -149,6 +189,7 @@ impl Worker {
             outward: Cell::new(Phase::Running),
             cells: parts.cells,
             states: RefCell::default(),
+            small_states: RefCell::default(),
             kept_states: limits.buffer_pool.0 as usize / (2 * BUFFER),
             lent_states: Cell::new(0),
             most_states: Cell::new(0),
@@ -236,6 +277,23 @@ impl Worker {
         if states.len() < self.kept_states && state.is_usual() {
             state.downstream.clear();
             state.upstream.clear();
+            states.push(state);
+        }
+    }
+
+    /// Working state for a stream of an HTTP/2 connection.
+    pub(crate) fn take_small_state(&self) -> Box<State> {
+        let state = self.small_states.borrow_mut().pop();
+        state.unwrap_or_else(|| Box::new(State::small()))
+    }
+
+    /// Takes it back.
+    pub(crate) fn give_small_state(&self, mut state: Box<State>) {
+        let mut states = self.small_states.borrow_mut();
+        if states.len() < KEPT_SMALL && state.is_small() {
+            state.downstream.clear();
+            state.upstream.clear();
+            state.upstream.shrink(0);
             states.push(state);
         }
     }

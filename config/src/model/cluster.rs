@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ByteSize, DnsName, EndpointAddress, HeaderName, Name, TcpOptions, Text};
+use super::{ByteSize, DnsName, EndpointAddress, HeaderName, Http2Options, Name, TcpOptions, Text};
 
 crate::engine::model! {
     /// A named group of endpoints that serve the same thing.
@@ -22,6 +22,11 @@ crate::engine::model! {
         /// How long connecting to one endpoint may take, over all its addresses.
         /// Why: Linkerd's value; within a data centre connecting takes milliseconds.
         connect_timeout: Duration = Duration::from_secs(1), in Duration::from_millis(1)..=Duration::from_mins(10);
+        /// What is spoken to the endpoints.
+        /// Why: every HTTP server speaks it.
+        protocol: UpstreamProtocol = UpstreamProtocol::Http1;
+        /// Manners of HTTP/2 towards the endpoints.
+        http2: Http2Options = Http2Options::default();
         /// Connections kept and allowed.
         pool: Pool = Pool::default();
         /// Largest head of a response; else 502.
@@ -39,6 +44,16 @@ crate::engine::model! {
         proxy_protocol: SendProxyProtocol = SendProxyProtocol::Off;
         /// Socket options of connections to the endpoints.
         tcp: TcpOptions = TcpOptions::default();
+    }
+
+    /// What is spoken to the endpoints of a cluster.
+    pub enum UpstreamProtocol {
+        /// HTTP/1.1: one request at a time on a connection.
+        Http1 = "http1";
+        /// HTTP/2 by prior knowledge: many requests at a time on one connection. gRPC needs it.
+        Http2 = "http2";
+        /// Requests that come by HTTP/2 go on by HTTP/2, others by HTTP/1.1.
+        Auto = "auto";
     }
 
     /// One endpoint.

@@ -57,9 +57,9 @@ crate::engine::model! {
 
     /// What a listener speaks.
     pub enum Protocol {
-        /// HTTP/1 if the first bytes are a request line, opaque otherwise.
+        /// HTTP/1 or HTTP/2 if the first bytes are a request line or HTTP/2's preface, opaque otherwise.
         Auto = "auto";
-        /// HTTP/1.0 and HTTP/1.1.
+        /// HTTP/1.0, HTTP/1.1 and HTTP/2 by prior knowledge, told apart by the first bytes.
         Http = "http";
         /// Opaque TCP.
         Tcp = "tcp";
@@ -132,5 +132,22 @@ crate::engine::model! {
         via: bool = true;
         /// Send `Proxy-Status` (RFC 9209) with our own failures. Absent: on for inbound and outbound listeners, off for gateways.
         proxy_status: Option<bool> = None;
+        /// Manners of HTTP/2.
+        http2: Http2Options = Http2Options::default();
+    }
+
+    /// Manners of HTTP/2 (RFC 9113) on one side.
+    pub struct Http2Options {
+        /// Streams at one time on one connection. A listener tells its clients; towards endpoints it
+        /// holds beside the limit that they tell, and a further connection is made beyond it.
+        /// Why: enough for a busy client; what one connection can make us hold stays bounded.
+        max_streams: u32 = 250, in 1..=65_535;
+        /// Bytes of a body that may be under way to us on one stream at first. It grows with what the
+        /// connection carries in a round trip, up to `max_window`.
+        /// Why: the protocol's own default; a slow reader behind us costs no more than this.
+        initial_window: ByteSize = ByteSize(65_535), in ByteSize(65_535)..=ByteSize(1 << 30);
+        /// The most that may be under way to us on one connection.
+        /// Why: 10 Gbit/s over 13 ms.
+        max_window: ByteSize = ByteSize(16 << 20), in ByteSize(65_535)..=ByteSize(1 << 30);
     }
 }

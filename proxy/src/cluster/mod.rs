@@ -151,6 +151,8 @@ impl Cluster {
             balance,
             slow_start,
             connect_timeout,
+            protocol,
+            http2,
             pool,
             max_header_size,
             max_headers,
@@ -164,6 +166,8 @@ impl Cluster {
             && own.balance == *balance
             && own.slow_start == *slow_start
             && own.connect_timeout == *connect_timeout
+            && own.protocol == *protocol
+            && own.http2 == *http2
             && own.pool == *pool
             && own.max_header_size == *max_header_size
             && own.max_headers == *max_headers

@@ -314,7 +314,7 @@ fn oracle_of_request(bytes: &[u8], head: &RequestHead) {
     assert_eq!(oracle.method.map(str::as_bytes), Some(method));
     let minor = match head.version {
         Version::Http10 => 0,
-        Version::Http11 => 1,
+        Version::Http11 | Version::Http2 => 1,
     };
     assert_eq!(oracle.version, Some(minor));
     let target = oracle.path.unwrap_or_default().as_bytes();

@@ -184,7 +184,7 @@ fn meaning(bytes: &[u8], head: &mut RequestHead) -> Result<Option<Span>, Failure
         return Err(bad("CONNECT or TRACE with a body"));
     }
     head.keep_alive = match head.version {
-        Version::Http11 => !connection.close,
+        Version::Http11 | Version::Http2 => !connection.close,
         Version::Http10 => connection.keep_alive && !connection.close,
     };
     head.te_trailers = te_trailers && connection.te;

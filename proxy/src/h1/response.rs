@@ -122,7 +122,7 @@ fn meaning(bytes: &[u8], asked: Asked, head: &mut ResponseHead) -> Result<(), Fa
     head.body = body(head, asked, length, coding)?;
     head.keep_alive = head.body != Body::UntilClose
         && match head.version {
-            Version::Http11 => !connection.close,
+            Version::Http11 | Version::Http2 => !connection.close,
             Version::Http10 => connection.keep_alive && !connection.close,
         };
     Ok(())

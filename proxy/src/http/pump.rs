@@ -41,6 +41,8 @@ pub(super) enum Broken {
     SourceFailed,
     /// The source's framing is broken, or the body too large.
     Framing(Failure),
+    /// The source's stream was reset, by the peer with this code or because its connection broke.
+    Reset(Option<h2::Reason>),
     /// Writing failed.
     SinkFailed,
 }
@@ -365,7 +367,7 @@ impl Pump {
     }
 }
 
-fn write_chunk_size(out: &mut Vec<u8>, len: usize) {
+pub(super) fn write_chunk_size(out: &mut Vec<u8>, len: usize) {
     let mut digits = [0_u8; 16];
     let mut at = digits.len();
     let mut n = len;

@@ -44,12 +44,13 @@ impl Method {
     }
 }
 
-/// HTTP/1 minor version.
+/// The version of HTTP a message came in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Version {
     Http10,
     #[default]
     Http11,
+    Http2,
 }
 
 /// How a body is delimited.

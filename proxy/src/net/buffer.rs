@@ -89,6 +89,19 @@ impl Buffer {
         self.end = (self.end + n).min(self.data.len());
     }
 
+    /// Puts bytes behind what was received, as if they had come that way.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        let needed = self.len() + bytes.len();
+        if self.spare().len() < bytes.len() {
+            self.compact();
+            self.grow(needed);
+        }
+        if let Some(room) = self.spare().get_mut(..bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.received(bytes.len());
+        }
+    }
+
     /// The first `n` bytes are done with.
     pub(crate) fn consume(&mut self, n: usize) {
         self.start = (self.start + n).min(self.end);

@@ -210,6 +210,7 @@ fn http_settings(listener: &model::Listener) -> HttpSettings {
         max_body: http.max_body_size.map_or(u64::MAX, |size| size.0),
         max_requests: http.max_requests,
         max_lifetime: listener.max_lifetime,
+        http2: http.http2.clone(),
         upgrades: http
             .upgrades
             .iter()

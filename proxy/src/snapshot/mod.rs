@@ -66,6 +66,7 @@ pub(crate) struct HttpSettings {
     pub(crate) trusted: Vec<IpNet>,
     pub(crate) via: bool,
     pub(crate) proxy_status: bool,
+    pub(crate) http2: model::Http2Options,
 }
 
 impl Snapshot {
