@@ -76,6 +76,20 @@ causes! {
     ProxyHeaderInvalid 400 "proxy_protocol_error" Downstream;
     /// The connection sent nothing that tells its protocol.
     ProtocolUnknown 400 "protocol_unknown" Downstream;
+    /// The client broke the rules of HTTP/2.
+    Http2ProtocolError 400 "http2_protocol_error" Downstream;
+    /// The client reset its HTTP/2 streams as fast as it opened them.
+    Http2RapidReset 400 "http2_rapid_reset" Downstream;
+    /// The client's mistakes made us reset its HTTP/2 streams as fast as it opened them.
+    Http2ProvokedResets 400 "http2_provoked_resets" Downstream;
+    /// The client sent a header block in too many CONTINUATION frames.
+    Http2ContinuationFlood 400 "http2_continuation_flood" Downstream;
+    /// The client sent headers far larger than allowed, or made to grow when they are decoded.
+    Http2HeaderBomb 431 "http2_header_bomb" Downstream;
+    /// The client sent too many DATA frames with little or nothing in them.
+    Http2EmptyDataFlood 400 "http2_empty_data_flood" Downstream;
+    /// The client sent too many HTTP/2 frames that carry no message, such as SETTINGS or PING.
+    Http2ControlFlood 400 "http2_control_flood" Downstream;
     /// The connection was idle for too long.
     IdleTimeout 408 "idle_timeout" Downstream;
     /// The connection reached its greatest age.
@@ -110,6 +124,8 @@ causes! {
     BadResponse 502 "http_protocol_error" Upstream;
     /// The head of the endpoint's answer is larger than allowed.
     ResponseHeadTooLarge 502 "http_response_header_section_size" Upstream;
+    /// The endpoint sent too many HTTP/2 frames that carry no message.
+    Http2UpstreamFlood 502 "http2_upstream_flood" Upstream;
     /// The endpoint's answer ended before it was complete.
     ResponseIncomplete 502 "http_response_incomplete" Upstream;
     /// The endpoint switched protocols without being asked, or to another one.

@@ -268,6 +268,7 @@ async fn dial(
             workers: worker.process.workers,
             private: true,
             now: began,
+            spare: &worker.spare,
         };
         let mut dialing = std::pin::pin!(worker.pools.acquire(want));
         let dialed = poll_fn(|cx| {

@@ -15,6 +15,7 @@ use outrigger_config::model::Direction;
 
 use crate::{
     drain::Phase,
+    h2::io::Spare,
     message::{Edits, RequestHead, ResponseHead, ResponseView, Version},
     net::buffer::{Budget, Buffer},
     snapshot::{Listener, Snapshot},
@@ -33,6 +34,8 @@ pub(crate) const BUFFER: usize = 16_384;
 
 /// States of streams kept for reuse: some KiB each.
 const KEPT_SMALL: usize = 256;
+/// Buffers of HTTP/2 connections kept for reuse: up to 64 KiB each.
+const KEPT_SPARE: usize = 16;
 
 /// What all workers share.
 pub(crate) struct Process {
@@ -68,6 +71,8 @@ pub(crate) struct Worker {
         reason = "a state moves between connections as a pointer"
     )]
     states: RefCell<Vec<Box<State>>>,
+    /// Buffers of HTTP/2 connections that have nothing to send now.
+    pub(crate) spare: Spare,
     /// States of streams, for reuse.
     small_states: RefCell<Vec<Box<State>>>,
     kept_states: usize,
@@ -189,6 +194,7 @@ impl Worker {
             outward: Cell::new(Phase::Running),
             cells: parts.cells,
             states: RefCell::default(),
+            spare: Spare::new(KEPT_SPARE),
             small_states: RefCell::default(),
             kept_states: limits.buffer_pool.0 as usize / (2 * BUFFER),
             lent_states: Cell::new(0),

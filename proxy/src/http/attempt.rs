@@ -97,7 +97,7 @@ async fn one_try(
     let in_flight = endpoint.start();
     let worker = Rc::clone(&conn.worker);
     let private = cluster.config.proxy_protocol != SendProxyProtocol::Off;
-    let want = want(conn, cluster, endpoint, private, began);
+    let want = want(&worker, cluster, endpoint, private, began);
     let (mut upstream, mut upload, origin);
     if carrier(cluster, state.request.version) == Carrier::Http1 {
         let acquiring = worker.pools.acquire(want);

@@ -24,13 +24,17 @@ use super::{
 use crate::{
     drain::Phase,
     error::Failure,
-    h2::{self as http2, Handle, Io},
+    h2::{
+        self as http2,
+        abuse::{Limits, Role},
+        io::{Bounds, Handle, Link, Parts, link},
+    },
     message::RequestHead,
     shared::State,
     timer::now,
 };
 
-type Connection = h2::server::Connection<Io, Bytes>;
+type Connection = h2::server::Connection<Link, Bytes>;
 
 /// The connection beneath its streams.
 struct Shared {
@@ -48,9 +52,17 @@ pub(super) async fn serve(mut conn: Box<Conn>, state: Box<State>) {
         return;
     };
     let settings = &conn.listener.http;
-    let (io, handle) = Io::new(stream, state.downstream.filled());
+    let head = settings.limits.head as u32;
+    let (io, handle) = link(Parts {
+        stream,
+        first: state.downstream.filled(),
+        role: Role::Server,
+        bounds: Bounds::default(),
+        limits: &Limits::strangers(head),
+        spare: &conn.worker.spare,
+    });
     conn.worker.give_state(state);
-    let builder = http2::server_builder(&settings.http2, settings.limits.head);
+    let builder = http2::server_builder(&settings.http2, head);
     // From the preface's first line to the rest of it and the client's settings.
     conn.timer.set(now(), settings.header_timeout);
     let mut handshake = pin!(builder.handshake::<_, Bytes>(io));
@@ -58,7 +70,10 @@ pub(super) async fn serve(mut conn: Box<Conn>, state: Box<State>) {
         if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
             return Poll::Ready(done.ok());
         }
-        let _ = handle.poll_flush(cx);
+        let _ = handle.poll_flush_turn(cx);
+        if handle.flood().is_some() {
+            return Poll::Ready(None);
+        }
         if conn.timer.poll_expired(cx).is_ready() || conn.phase() == Phase::Cut {
             return Poll::Ready(None);
         }
@@ -88,8 +103,9 @@ impl Shared {
                 if self.poll_end(cx, &mut connection).is_ready() {
                     return Poll::Ready(None);
                 }
-                let _ = handle.poll_flush(cx);
-                Poll::Pending
+                // Fails where the connection does, which reading says.
+                let _ = handle.poll_flush_turn(cx);
+                self.poll_flood(cx, &mut connection, handle)
             })
             .await;
             match accepted {
@@ -153,6 +169,28 @@ impl Shared {
             _ => {}
         }
         Poll::Pending
+    }
+
+    /// A client that floods us is told so and left.
+    fn poll_flood<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+        handle: &Handle,
+    ) -> Poll<Option<T>> {
+        let Some(flood) = handle.flood() else {
+            return Poll::Pending;
+        };
+        let conn = &self.conn;
+        let failure = Failure::new(flood.cause(Role::Server), flood.detail());
+        let cells = conn.listener.cells.at(conn.worker.id);
+        cells.failures.inc(failure.cause);
+        tracing::debug!(client = ?conn.peer, %failure, "a client misuses HTTP/2");
+        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        // What is left to say fits the socket of a peer that reads; another one learns it from the end.
+        let _ = connection.poll_closed(cx);
+        let _ = handle.poll_flush_turn(cx);
+        Poll::Ready(None)
     }
 
     fn is_idle(&self) -> bool {

@@ -25,7 +25,7 @@ use crate::{
     error::{Cause, Failure},
     message::{RequestView, Version},
     route::Rule,
-    shared::State,
+    shared::{State, Worker},
     timer::now,
     upstream::{Connection, Want},
 };
@@ -62,7 +62,7 @@ pub(super) async fn private(
         let worker = Rc::clone(&conn.worker);
         let acquiring = worker
             .pools
-            .acquire(want(conn, cluster, &endpoint, true, began));
+            .acquire(want(&worker, cluster, &endpoint, true, began));
         match acquire(conn, state, ledger, began, &in_flight, patience, acquiring).await {
             Ok((connection, _)) => return Ok((connection, in_flight)),
             Err(failed) => tried.judge(&failed, &endpoint, cluster, conn)?,
@@ -167,7 +167,7 @@ pub(super) fn begin(
 }
 
 pub(super) fn want<'a>(
-    conn: &Conn,
+    worker: &'a Worker,
     cluster: &'a Arc<Cluster>,
     endpoint: &'a Arc<Endpoint>,
     private: bool,
@@ -176,10 +176,11 @@ pub(super) fn want<'a>(
     Want {
         cluster,
         endpoint,
-        worker: conn.worker.id,
-        workers: conn.worker.process.workers,
+        worker: worker.id,
+        workers: worker.process.workers,
         private,
         now,
+        spare: &worker.spare,
     }
 }
 

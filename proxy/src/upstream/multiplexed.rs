@@ -28,7 +28,11 @@ use super::{
 use crate::{
     cluster::{Cluster, endpoint::Place},
     error::{Cause, Failure},
-    h2 as http2,
+    h2::{
+        self as http2,
+        abuse::{Limits, Role},
+        io::{self, Bounds, Handle, Parts, link},
+    },
     timer::now,
 };
 
@@ -86,7 +90,7 @@ impl Pools {
                 if !pool.links.connecting.get()
                     && let Some(place) = pool.place(settings)
                 {
-                    let lease = pool.link(&want, place).await?;
+                    let lease = pool.establish(&want, place).await?;
                     return Ok((lease, Origin::Fresh));
                 }
             }
@@ -193,13 +197,21 @@ impl Pool {
     }
 
     /// Makes a connection and takes its first stream.
-    async fn link(self: &Rc<Self>, want: &Want<'_>, place: Place) -> Result<Lease, Failure> {
+    async fn establish(self: &Rc<Self>, want: &Want<'_>, place: Place) -> Result<Lease, Failure> {
         self.links.connecting.set(true);
         let _connecting = Connecting(self);
         let (stream, room, opened) = self.dial(want).await?;
         let settings = &want.cluster.config.http2;
-        let (io, handle) = http2::Io::new(stream, &[]);
-        let head = want.cluster.config.max_header_size.0 as usize;
+        let head = want.cluster.config.max_header_size.0 as u32;
+        let (io, handle) = link(Parts {
+            stream,
+            first: &[],
+            role: Role::Client,
+            bounds: Bounds::default(),
+            // It is ours to choose whom we connect to.
+            limits: &Limits::peers(head),
+            spare: want.spare,
+        });
         let builder = http2::client_builder(settings, head);
         // Sends our preface and settings, and waits for nothing.
         let handshake = builder.handshake::<_, Bytes>(io).await;
@@ -250,12 +262,26 @@ async fn drive(
     pool: Rc<Pool>,
     link: std::rc::Weak<Link>,
     standing: Standing,
-    mut connection: h2::client::Connection<http2::Io, Bytes>,
-    handle: http2::Handle,
+    mut connection: h2::client::Connection<io::Link, Bytes>,
+    handle: Handle,
 ) {
-    let result =
-        poll_fn(|cx| http2::poll_turn(cx, &handle, |cx| Pin::new(&mut connection).poll(cx))).await;
-    if let Err(error) = &result {
+    let result = poll_fn(|cx| {
+        let polled = Pin::new(&mut connection).poll(cx);
+        if polled.is_ready() {
+            return polled;
+        }
+        // Fails where the connection does, which reading says.
+        let _ = handle.poll_flush_turn(cx);
+        match handle.flood() {
+            Some(_) => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
+    })
+    .await;
+    if let Some(flood) = handle.flood() {
+        let why = flood.detail();
+        tracing::warn!(cluster = %standing.cluster.name, why, "an endpoint misuses HTTP/2");
+    } else if let Err(error) = &result {
         tracing::debug!(cluster = %standing.cluster.name, %error, "HTTP/2 connection to an endpoint ended");
     }
     if let Some(link) = link.upgrade() {

@@ -18,6 +18,7 @@ use crate::{
         endpoint::{Endpoint, Place, Places},
     },
     error::{Cause, Failure},
+    h2::io::Spare,
     net::{
         connect::{ConnectOptions, connect},
         stream::Stream,
@@ -81,6 +82,8 @@ pub(crate) struct Want<'a> {
     pub(crate) private: bool,
     /// Nanoseconds since the process began.
     pub(crate) now: u64,
+    /// Memory for what HTTP/2 connections are about to send.
+    pub(crate) spare: &'a Spare,
 }
 
 /// Where a connection came from.

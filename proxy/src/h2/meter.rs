@@ -1,0 +1,238 @@
+//! The frames of an HTTP/2 connection, found in its bytes however these are split: heads are
+//! read, payloads are skipped and never copied (RFC 9113 section 4.1).
+//!
+//! It sees what the h2 crate sees, before it does, and judges nothing: what does not parse as a
+//! frame is h2's to refuse.
+
+/// Bytes of a frame's head.
+const HEAD: usize = 9;
+/// A head and the first four bytes of its payload, which for RST_STREAM are the error code.
+const HEAD_AND_CODE: usize = HEAD + 4;
+
+/// What a client sends before its first frame (RFC 9113 section 3.4).
+pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// On DATA and HEADERS: the sender's last frame of the stream.
+const END_STREAM: u8 = 0x1;
+/// On SETTINGS and PING.
+const ACK: u8 = 0x1;
+/// On HEADERS, PUSH_PROMISE and CONTINUATION: the header block is whole.
+const END_HEADERS: u8 = 0x4;
+/// On DATA and HEADERS.
+const PADDED: u8 = 0x8;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Data,
+    Headers,
+    /// PRIORITY, and its successor PRIORITY_UPDATE (RFC 9218 section 7.1).
+    Priority,
+    Reset,
+    Settings,
+    PushPromise,
+    Ping,
+    GoAway,
+    WindowUpdate,
+    Continuation,
+    /// Any other type; receivers ignore it (RFC 9113 section 4.1).
+    Unknown,
+}
+
+impl Kind {
+    /// Every kind; its index is `kind as usize`.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Data,
+        Self::Headers,
+        Self::Priority,
+        Self::Reset,
+        Self::Settings,
+        Self::PushPromise,
+        Self::Ping,
+        Self::GoAway,
+        Self::WindowUpdate,
+        Self::Continuation,
+        Self::Unknown,
+    ];
+
+    /// By the type's number on the wire.
+    fn of(number: u8) -> Self {
+        match number {
+            0x10 => Self::Priority,
+            number => match Self::ALL.get(usize::from(number)) {
+                Some(kind) => *kind,
+                None => Self::Unknown,
+            },
+        }
+    }
+}
+
+/// The head of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Of the payload.
+    pub(crate) length: u32,
+    pub(crate) kind: Kind,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    /// The error code of RST_STREAM; 0 on anything else.
+    pub(crate) code: u32,
+}
+
+impl Head {
+    pub(crate) const fn ends_stream(&self) -> bool {
+        self.flags & END_STREAM != 0
+    }
+
+    pub(crate) const fn is_ack(&self) -> bool {
+        self.flags & ACK != 0
+    }
+
+    pub(crate) const fn ends_headers(&self) -> bool {
+        self.flags & END_HEADERS != 0
+    }
+
+    /// DATA that carries nothing and ends nothing.
+    pub(crate) const fn is_empty_data(&self) -> bool {
+        matches!(self.kind, Kind::Data) && self.length == 0 && !self.ends_stream()
+    }
+
+    /// Whether it has the flag for padding.
+    pub(crate) const fn is_padded(&self) -> bool {
+        self.flags & PADDED != 0
+    }
+}
+
+/// What becomes of a frame that was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It goes on.
+    Pass,
+    /// It is taken out, if its payload is empty and its head lies whole in the bytes at hand.
+    Drop,
+    /// Neither it nor anything behind it goes on.
+    Stop,
+}
+
+/// Finds frames in one direction of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Meter {
+    /// Bytes to pass over before the next head.
+    skip: usize,
+    /// A head that has begun: its first `begun` bytes.
+    head: [u8; HEAD_AND_CODE],
+    begun: usize,
+}
+
+impl Meter {
+    /// A direction that begins with a client's preface, or else with a frame.
+    pub(crate) const fn new(preface: bool) -> Self {
+        Self {
+            skip: if preface { PREFACE.len() } else { 0 },
+            head: [0; HEAD_AND_CODE],
+            begun: 0,
+        }
+    }
+
+    /// Looks at the next bytes, shows each frame whose head is complete to `see`, and returns how
+    /// many bytes at the front of `bytes` go on. After a stop nothing more may be fed.
+    pub(crate) fn feed(&mut self, bytes: &mut [u8], mut see: impl FnMut(&Head) -> Fate) -> usize {
+        // What goes on are `bytes[..kept]` and, behind what was taken out, `bytes[from..at]`.
+        let (mut kept, mut from, mut at) = (0, 0, 0);
+        while at < bytes.len() {
+            let skipped = self.skip.min(bytes.len() - at);
+            self.skip -= skipped;
+            at += skipped;
+            let start = at;
+            let whole = self.begun == 0;
+            let Some(head) = self.head(bytes, &mut at) else {
+                break;
+            };
+            match see(&head) {
+                Fate::Pass => {}
+                Fate::Drop if whole && head.length == 0 => {
+                    bytes.copy_within(from..start, kept);
+                    kept += start - from;
+                    from = at;
+                }
+                Fate::Drop => {}
+                // Of a head that began earlier, the front has gone on already.
+                Fate::Stop => {
+                    at = if whole { start } else { 0 };
+                    break;
+                }
+            }
+        }
+        if from == 0 {
+            return at;
+        }
+        bytes.copy_within(from..at, kept);
+        kept + at - from
+    }
+
+    /// Looks at bytes that go on whatever they are.
+    pub(crate) fn watch(&mut self, bytes: &[u8], mut see: impl FnMut(&Head)) {
+        let mut at = 0;
+        while at < bytes.len() {
+            let skipped = self.skip.min(bytes.len() - at);
+            self.skip -= skipped;
+            at += skipped;
+            let Some(head) = self.head(bytes, &mut at) else {
+                break;
+            };
+            see(&head);
+        }
+    }
+
+    /// Reads a head, or what is there of it, and moves `at` behind it. The payload is what is to
+    /// be skipped next, less the code where that was read with the head.
+    fn head(&mut self, bytes: &[u8], at: &mut usize) -> Option<Head> {
+        let rest = bytes.get(*at..).unwrap_or_default();
+        if self.begun == 0
+            && let Some(front) = rest.first_chunk()
+        {
+            let head = parse(front);
+            if head.kind != Kind::Reset {
+                *at += HEAD;
+                self.skip = head.length as usize;
+                return Some(head);
+            }
+        }
+        for byte in rest {
+            if let Some(place) = self.head.get_mut(self.begun) {
+                *place = *byte;
+            }
+            self.begun += 1;
+            *at += 1;
+            if self.begun < HEAD {
+                continue;
+            }
+            let [front @ .., _, _, _, _] = &self.head;
+            let mut head = parse(front);
+            let coded = head.kind == Kind::Reset && head.length >= 4;
+            if coded && self.begun < HEAD_AND_CODE {
+                continue;
+            }
+            self.begun = 0;
+            self.skip = head.length as usize;
+            if coded {
+                let [.., a, b, c, d] = self.head;
+                head.code = u32::from_be_bytes([a, b, c, d]);
+                self.skip -= 4;
+            }
+            return Some(head);
+        }
+        None
+    }
+}
+
+fn parse(&[l0, l1, l2, kind, flags, s0, s1, s2, s3]: &[u8; HEAD]) -> Head {
+    Head {
+        length: u32::from_be_bytes([0, l0, l1, l2]),
+        kind: Kind::of(kind),
+        flags,
+        // The first bit is reserved, and ignored.
+        stream: u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]),
+        code: 0,
+    }
+}
