@@ -18,7 +18,7 @@ const FLOORS: &[(u32, &[&str])] = &[
     (2, &["telemetry"]),
     (3, &["net"]),
     (4, &["message"]),
-    (5, &["h1", "tcp", "cluster"]),
+    (5, &["h1", "h2", "tcp", "cluster"]),
     (6, &["filter", "upstream"]),
     (7, &["route"]),
     (8, &["snapshot"]),
@@ -52,13 +52,18 @@ const CONFIG_ALLOWED: &[(&str, &str, &str)] = &[
         "five numbers, used as they were written",
     ),
 ];
-const WITHOUT_CONFIG: &[&str] = &["h1", "http", "message", "tcp", "upstream"];
+const WITHOUT_CONFIG: &[&str] = &["h1", "h2", "http", "message", "tcp", "upstream"];
 
 /// Decisions: bytes and facts in, verdicts out.
 const PURE: &[&str] = &[
     "cluster/",
     "filter/",
     "h1/",
+    "h2/lines.rs",
+    "h2/map.rs",
+    "h2/request.rs",
+    "h2/response.rs",
+    "h2/trailers.rs",
     "message/",
     "net/detect.rs",
     "net/proxy_protocol.rs",

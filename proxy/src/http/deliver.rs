@@ -164,6 +164,8 @@ fn settle(state: &mut State, ledger: &mut Ledger, pump: Pump, upload: Upload) {
 fn framing(body: Body, version: Version, close: &mut bool) -> (Encoding, Body) {
     match (body, version) {
         (Body::Chunked | Body::UntilClose, Version::Http11) => (Encoding::Chunked, Body::Chunked),
+        // The stream ends where the body does.
+        (Body::Chunked | Body::UntilClose, Version::Http2) => (Encoding::Plain, Body::Chunked),
         (Body::Chunked | Body::UntilClose, Version::Http10) => {
             *close = true;
             (Encoding::Plain, Body::UntilClose)

@@ -177,6 +177,7 @@ impl Ledger {
             protocol: parsed.then_some(match state.request.version {
                 Version::Http10 => "HTTP/1.0",
                 Version::Http11 => "HTTP/1.1",
+                Version::Http2 => "HTTP/2",
             }),
             status: (self.status > 0 || self.failure.is_some()).then(|| self.logged_status()),
             received: self.received + self.body_received,
