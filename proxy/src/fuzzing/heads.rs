@@ -137,7 +137,7 @@ pub fn response(data: &[u8]) {
     }
     let body = match (head.body, version) {
         (Body::Chunked | Body::UntilClose, Version::Http11) => Body::Chunked,
-        (Body::Chunked | Body::UntilClose, Version::Http10) => Body::UntilClose,
+        (Body::Chunked | Body::UntilClose, _) => Body::UntilClose,
         (body, _) => body,
     };
     let delivery = Delivery {
@@ -312,10 +312,7 @@ fn oracle_of_request(bytes: &[u8], head: &RequestHead) {
     );
     let method = head.method_text.of(bytes);
     assert_eq!(oracle.method.map(str::as_bytes), Some(method));
-    let minor = match head.version {
-        Version::Http10 => 0,
-        Version::Http11 | Version::Http2 => 1,
-    };
+    let minor = u8::from(head.version == Version::Http11);
     assert_eq!(oracle.version, Some(minor));
     let target = oracle.path.unwrap_or_default().as_bytes();
     if target.starts_with(b"/") {

@@ -1,10 +1,23 @@
-//! HTTP/2 on the wire, both sides, on the h2 crate.
+//! HTTP/2 on the wire, both sides, on the h2 crate: its messages in the one form that everything
+//! above reads, the io below it, and what a peer may do to us.
+//!
+//! The crate frames, compresses and counts, and refuses much of what is malformed. What it lets
+//! through and RFC 9113 section 8 does not is refused here, and what HTTP/1 would read differently
+//! as well: the text made of a message is safe to write to a peer that speaks HTTP/1.
 
 pub(crate) mod abuse;
 pub(crate) mod io;
+mod lines;
+mod map;
 pub(crate) mod meter;
+mod request;
+mod response;
 mod settings;
-mod stub;
+mod trailers;
 
-pub(crate) use settings::{client_builder, server_builder};
-pub(crate) use stub::*;
+pub(crate) use self::{
+    request::{read_request, write_request},
+    response::{own_response, read_response, read_switch, write_response},
+    settings::{client_builder, server_builder},
+    trailers::{grpc_status, keep_allowed, read_trailers, write_trailers},
+};

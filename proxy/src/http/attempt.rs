@@ -118,7 +118,7 @@ async fn one_try(
         let request = upload::request(conn, state, cluster).map_err(never_sent)?;
         // A connection that takes no more was found out too late: nothing was sent on it.
         let (response, send) = lease
-            .send(request, state.request.body == Body::None)
+            .send(request, upload::is_empty(state.request.body))
             .map_err(|failure| Failed {
                 failure,
                 safe: true,

@@ -62,13 +62,14 @@ pub(super) async fn response(
     edit(state, rule, backend, &in_flight.endpoint);
     let mut out = std::mem::take(&mut state.to_downstream);
     out.clear();
+    let end = upstream.is_read(state.response.body);
     match &mut conn.side {
         Downstream::Http1(_) => {
             write_response(&mut out, &state.answer(), &state.response_edits, delivery);
             ledger.sent += out.len() as u64;
         }
         Downstream::Http2(stream) => {
-            begin_answer(stream, state)?;
+            begin_answer(stream, state, end)?;
             ledger.sent += state.response.len as u64;
         }
         Downstream::Driven => {}
@@ -80,7 +81,11 @@ pub(super) async fn response(
     let mut pump = Transfer::new(
         upstream.carrier(),
         conn.side.carrier(),
-        plan(conn, state.response.body, encoding),
+        plan(
+            conn,
+            if end { Body::None } else { state.response.body },
+            encoding,
+        ),
         out,
     );
     let mut turns = 0_u32;
@@ -189,6 +194,8 @@ fn settle(state: &mut State, ledger: &mut Ledger, pump: Transfer, upload: Upload
 fn framing(body: Body, version: Version, close: &mut bool) -> (Encoding, Body) {
     match (body, version) {
         (Body::Chunked | Body::UntilClose, Version::Http11) => (Encoding::Chunked, Body::Chunked),
+        // The stream ends where the body does.
+        (Body::Chunked | Body::UntilClose, Version::Http2) => (Encoding::Plain, Body::Chunked),
         (Body::Chunked | Body::UntilClose, Version::Http10) => {
             *close = true;
             (Encoding::Plain, Body::UntilClose)
@@ -199,9 +206,8 @@ fn framing(body: Body, version: Version, close: &mut bool) -> (Encoding, Body) {
 }
 
 /// Sends the head on a stream.
-fn begin_answer(stream: &mut ServerStream, state: &State) -> Result<(), Failure> {
+fn begin_answer(stream: &mut ServerStream, state: &State, end: bool) -> Result<(), Failure> {
     let response = http2::write_response(&state.answer(), &state.response_edits)?;
-    let end = state.response.body == Body::None;
     let sent = stream.respond.send_response(response, end);
     stream.answered = true;
     let send = sent.map_err(|_| Failure::new(Cause::ClientGone, "before the response"))?;

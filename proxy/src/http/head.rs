@@ -16,9 +16,9 @@ use super::{
 use crate::{
     cluster::Cluster,
     error::{Cause, Failure},
-    h1::{Asked, HeadScan, Limits, as_response, parse_response},
+    h1::{HeadScan, parse_response},
     h2 as http2,
-    message::Method,
+    message::{Asked, Limits, Method, as_response},
     shared::{BUFFER, State},
     upstream::Connection,
 };

@@ -22,9 +22,9 @@ use super::{
 };
 use crate::{
     error::{Cause, Failure},
-    h1::{Decoder, Limits, Step},
+    h1::{Decoder, Step},
     h2 as http2,
-    message::Body,
+    message::{Body, Limits},
     net::{buffer::Buffer, stream::Stream},
 };
 
@@ -287,9 +287,10 @@ impl Relay {
                         Poll::Ready(Ok(()))
                     }
                     Step::End { skip, trailers } => {
-                        self.trailers =
-                            http2::map_trailers(trailers.of(raw), &self.limits, self.from_upstream)
-                                .map_err(Broken::Framing)?;
+                        let section = trailers.of(raw);
+                        let map = http2::write_trailers(section, &self.limits, self.from_upstream)
+                            .map_err(Broken::Framing)?;
+                        self.trailers = (!map.is_empty()).then_some(map);
                         bytes::Buf::advance(raw, skip);
                         self.ended = true;
                         Poll::Ready(Ok(()))
@@ -370,11 +371,11 @@ impl Relay {
             To::Http1 { encoding, out, .. } => {
                 if *encoding == Encoding::Chunked {
                     out.extend_from_slice(b"0\r\n");
-                    http2::write_trailer_lines(&trailers, &self.limits, out, self.from_upstream)?;
+                    http2::read_trailers(&trailers, &self.limits, self.from_upstream, out)?;
                 }
             }
             To::Http2 { .. } => {
-                http2::keep_allowed_trailers(&mut trailers, &self.limits, self.from_upstream)?;
+                http2::keep_allowed(&mut trailers, &self.limits, self.from_upstream)?;
                 self.trailers = (!trailers.is_empty()).then_some(trailers);
             }
         }

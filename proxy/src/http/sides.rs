@@ -8,6 +8,7 @@ use h2::{Reason, RecvStream, SendStream, client::ResponseFuture, server::SendRes
 
 use super::transfer::{Carrier, Sink, Source};
 use crate::{
+    message::Body,
     net::stream::Stream,
     upstream::{Connection, Lease},
 };
@@ -118,6 +119,14 @@ impl Upstream {
         match self {
             Self::Http1(connection) => Source::Http1(&mut connection.stream),
             Self::Http2(stream) => stream.recv.as_mut().map_or(Source::Nothing, Source::Http2),
+        }
+    }
+
+    /// Whether nothing follows a response's head that says so of its body, or whose stream has ended.
+    pub(super) fn is_read(&self, body: Body) -> bool {
+        match self {
+            Self::Http1(_) => body == Body::None,
+            Self::Http2(stream) => stream.recv.as_ref().is_none_or(RecvStream::is_end_stream),
         }
     }
 

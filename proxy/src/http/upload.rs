@@ -16,7 +16,7 @@ use crate::{
     error::{Cause, Failure},
     h1::write_request,
     h2 as http2,
-    message::RequestView,
+    message::{Body, RequestView},
     net::{buffer::Buffer, proxy_protocol},
     shared::State,
 };
@@ -57,15 +57,26 @@ pub(super) fn request(
         bytes: &state.head,
         head: &state.request,
     };
-    let _ = conn;
-    http2::write_request(&view, &state.edits, host(&view, cluster), "http")
+    let upgrade =
+        forwarded::upgrade_allowed(&state.head, &state.request, &conn.listener.http.upgrades);
+    let scheme = http::uri::Scheme::HTTP;
+    http2::write_request(&view, &state.edits, upgrade, host(&view, cluster), scheme)
 }
 
 /// Lines up the body behind a head that was sent on a stream.
 pub(super) fn start_stream(conn: &Conn, state: &mut State) -> Upload {
     let lent = std::mem::take(&mut state.to_upstream);
     let from = conn.side.carrier();
-    Upload::new(Transfer::new(from, Carrier::Http2, plan(conn, state), lent))
+    let mut plan = plan(conn, state);
+    if is_empty(state.request.body) {
+        plan.body = Body::None;
+    }
+    Upload::new(Transfer::new(from, Carrier::Http2, plan, lent))
+}
+
+/// Whether the head says that nothing follows: then it ends its stream.
+pub(super) fn is_empty(body: Body) -> bool {
+    matches!(body, Body::None | Body::Length(0))
 }
 
 fn host<'a>(view: &RequestView<'a>, cluster: &'a Cluster) -> &'a [u8] {
