@@ -167,7 +167,8 @@ async fn serve(options: Options) -> Result<Exit, String> {
             _ = watchdog.tick() => {
                 app.let_go_of_tables();
                 app.give_memory_back();
-                if app.workers.iter().any(worker::Handle::is_dead) {
+                if app.has_lost_a_worker() {
+                    tracing::error!("a worker died: the process ends, since it cannot serve its share");
                     return Ok(Exit::Broken);
                 }
             }
@@ -279,6 +280,10 @@ impl App {
             }
         }
         result
+    }
+
+    fn has_lost_a_worker(&self) -> bool {
+        self.workers.iter().any(worker::Handle::is_dead)
     }
 
     /// After a burst has passed.

@@ -261,7 +261,8 @@ pub(super) static FAMILIES: &[Family] = &[
         MetricType::Counter,
         "outrigger_worker_panics",
         &[],
-        "Connections ended by a panic inside the proxy; any is a bug worth reporting",
+        "Panics on workers, each of which ended one connection or an own task of the worker; any is \
+         a bug worth reporting",
         |all, out| {
             let panics = all.worker.total(|c| c.panics.value());
             out.value(&[], Value::Whole(panics))
