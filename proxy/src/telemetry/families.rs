@@ -358,6 +358,13 @@ pub(super) static FAMILIES: &[Family] = &[
         |all, out| out.value(&[], Value::Whole(all.process.log_dropped)),
     ),
     family(
+        MetricType::Counter,
+        "outrigger_log_dropped",
+        &[],
+        "Lines of the proxy's own log lost because standard error was full or gone",
+        |all, out| out.value(&[], Value::Whole(all.system.log_lost)),
+    ),
+    family(
         MetricType::Info,
         "outrigger_build",
         &["version"],
