@@ -29,6 +29,7 @@ use tokio::{
 use self::{apply::Listening, view::Shown};
 use crate::{
     admin,
+    net::address::Address,
     shared::{Parts, Process},
     snapshot::Snapshot,
     sys,
@@ -88,23 +89,11 @@ struct App {
     workers: Vec<worker::Handle>,
     shown: Arc<Shown>,
     listening: HashMap<Arc<str>, Listening>,
-    admin: Option<Served>,
-    probes: Option<Served>,
+    admin: Option<admin::Server>,
+    probes: Option<admin::Server>,
     access_log: Option<(model::AccessLog, AccessLog)>,
     /// Earlier tables that connections may still look at.
     retired: Vec<Arc<Snapshot>>,
-}
-
-/// A face of admin, until dropped.
-struct Served {
-    server: admin::Server,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 /// Runs the process to its end.
@@ -306,7 +295,10 @@ impl App {
             .map(|(name, l)| (name.to_string(), l.address()))
             .collect();
         listeners.sort();
-        let face = |served: &Option<Served>| served.as_ref().map(|s| s.server.address.to_string());
+        let face = |server: &Option<admin::Server>| {
+            let address = server.as_ref().map(|server| &server.address);
+            address.map(|address| Address::from(address).to_string())
+        };
         Addresses {
             listeners,
             admin: face(&self.admin),

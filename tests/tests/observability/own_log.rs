@@ -38,7 +38,7 @@ fn full_pipe(path: &Path) -> File {
 
 /// What is in the pipe now.
 fn drain(pipe: &mut File) -> String {
-    let (mut text, mut buffer) = (Vec::new(), [0; 65_536]);
+    let (mut text, mut buffer) = (Vec::new(), [0; 4_096]);
     loop {
         match pipe.read(&mut buffer) {
             Ok(n) => text.extend_from_slice(&buffer[..n]),
