@@ -77,7 +77,7 @@ pub(crate) struct Worker {
     small_states: RefCell<Vec<Box<State>>>,
     kept_states: usize,
     /// States in use.
-    lent_states: Cell<usize>,
+    lent_states: Rc<Cell<usize>>,
     /// Most that were in use or kept since memory was last given back.
     most_states: Cell<usize>,
     /// Fewest that were kept since the last sweep: those nobody needed.
@@ -102,6 +102,24 @@ pub(crate) struct State {
     /// Heads and framing about to be written to the endpoint and to the client.
     pub(crate) to_upstream: Vec<u8>,
     pub(crate) to_downstream: Vec<u8>,
+    /// Counts it as in use until it is given back, or dropped by a panic.
+    lent: Option<Lent>,
+}
+
+/// One of the states in use.
+struct Lent(Rc<Cell<usize>>);
+
+impl Lent {
+    fn of(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Default for State {
@@ -117,6 +135,7 @@ impl Default for State {
             answer: Vec::new(),
             to_upstream: Vec::new(),
             to_downstream: Vec::new(),
+            lent: None,
         }
     }
 }
@@ -197,7 +216,7 @@ impl Worker {
             spare: Spare::new(KEPT_SPARE),
             small_states: RefCell::default(),
             kept_states: limits.buffer_pool.0 as usize / (2 * BUFFER),
-            lent_states: Cell::new(0),
+            lent_states: Rc::default(),
             most_states: Cell::new(0),
             fewest_states: Cell::new(0),
         })
@@ -241,14 +260,16 @@ impl Worker {
 
     /// Working state for a connection.
     pub(crate) fn take_state(&self) -> Box<State> {
-        let lent = self.lent_states.get() + 1;
-        self.lent_states.set(lent);
-        self.most_states.set(self.most_states.get().max(lent));
+        let lent = Lent::of(&self.lent_states);
+        self.most_states
+            .set(self.most_states.get().max(self.lent_states.get()));
         let mut states = self.states.borrow_mut();
         let state = states.pop();
         self.fewest_states
             .set(self.fewest_states.get().min(states.len()));
-        state.unwrap_or_default()
+        let mut state = state.unwrap_or_default();
+        state.lent = Some(lent);
+        state
     }
 
     /// Whether more states are in use than are kept for reuse.
@@ -277,8 +298,7 @@ impl Worker {
 
     /// Takes working state back.
     pub(crate) fn give_state(&self, mut state: Box<State>) {
-        self.lent_states
-            .set(self.lent_states.get().saturating_sub(1));
+        state.lent = None;
         let mut states = self.states.borrow_mut();
         if states.len() < self.kept_states && state.is_usual() {
             state.downstream.clear();
@@ -346,5 +366,61 @@ impl Drop for Admission {
         self.process.connections.fetch_sub(1, Relaxed);
         self.listener.open.fetch_sub(1, Relaxed);
         self.listener.cells.at(self.worker).active.dec();
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::cell::RefMut;
+
+    use super::*;
+    use crate::telemetry::cells::PerWorker;
+
+    /// What the only worker of a process without a table is made from.
+    pub(crate) fn parts() -> Parts {
+        Parts {
+            id: 0,
+            process: Arc::new(Process {
+                table: Arc::new(ArcSwap::from_pointee(Snapshot::empty())),
+                connections: AtomicU32::new(0),
+                max_connections: AtomicU32::new(100),
+                workers: 1,
+                burst_passed: AtomicBool::new(false),
+                pseudonym: "test".into(),
+            }),
+            log: None,
+            cells: Arc::new(PerWorker::new(2)),
+        }
+    }
+
+    /// While this is held, housekeeping panics.
+    #[allow(clippy::vec_box, reason = "the field is one")]
+    pub(crate) fn hold_states(worker: &Worker) -> RefMut<'_, Vec<Box<State>>> {
+        worker.states.borrow_mut()
+    }
+
+    /// A panic in a connection drops its state without giving it back.
+    #[test]
+    fn a_state_that_is_dropped_is_not_in_use_any_more() {
+        let worker = Worker::new(parts());
+        let states: Vec<_> = (0..3).map(|_| worker.take_state()).collect();
+        assert_eq!(worker.lent_states.get(), 3);
+        for (state, left) in states.into_iter().zip([2, 1, 0]) {
+            if left == 1 {
+                worker.give_state(state);
+            } else {
+                drop(state);
+            }
+            assert_eq!(worker.lent_states.get(), left);
+        }
+        // The one that was given back is lent, and counted, again.
+        assert_eq!(hold_states(&worker).len(), 1);
+        let state = worker.take_state();
+        assert_eq!(
+            (worker.lent_states.get(), hold_states(&worker).len()),
+            (1, 0)
+        );
+        drop(state);
+        assert_eq!(worker.lent_states.get(), 0);
     }
 }

@@ -16,7 +16,8 @@ crate::engine::model! {
         /// How an endpoint is picked: a name, or an object with settings.
         /// Why: it avoids a slow endpoint before it fails, and needs no setting.
         balance: Balance = Balance::PeakEwma(PeakEwma::default());
-        /// Share of its weight a new endpoint begins with, growing over this time. `0s`: full weight at once.
+        /// Time in which an endpoint that joins others grows from a tenth of its weight to all of
+        /// it; with hashing, in which its keys come to it one by one. `0s`: full weight at once.
         /// Why: most endpoints are as fast as the others when they say that they are ready.
         slow_start: Duration = Duration::ZERO;
         /// How long connecting to one endpoint may take, over all its addresses.

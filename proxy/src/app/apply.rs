@@ -8,7 +8,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use outrigger_config::{Loaded, model};
 
-use super::{App, Served};
+use super::App;
 use crate::{
     admin::{self, Face, View},
     cluster::Cluster,
@@ -35,24 +35,23 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    /// Whether nobody else could bind `wanted` while this listens.
-    fn is_in_the_way_of(&self, wanted: &model::BindAddress) -> bool {
-        match (&self.address, wanted) {
-            (model::BindAddress::Tcp(own), model::BindAddress::Tcp(wanted)) => {
-                // `[::]` takes both families, `0.0.0.0` one.
-                let covers = |all: IpAddr, one: IpAddr| {
-                    all.is_unspecified() && (all.is_ipv6() || one.is_ipv4())
-                };
-                let (ours, theirs) = (own.ip(), wanted.ip());
-                own.port() == wanted.port()
-                    && (ours == theirs || covers(ours, theirs) || covers(theirs, ours))
-            }
-            (own, wanted) => own == wanted,
-        }
-    }
-
     pub(super) fn address(&self) -> String {
         Address::from(&self.address).to_string()
+    }
+}
+
+/// Whether nobody else could bind `wanted` while `own` is listened on.
+fn is_in_the_way(own: &model::BindAddress, wanted: &model::BindAddress) -> bool {
+    match (own, wanted) {
+        (model::BindAddress::Tcp(own), model::BindAddress::Tcp(wanted)) => {
+            // `[::]` takes both families, `0.0.0.0` one.
+            let covers =
+                |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+            let (ours, theirs) = (own.ip(), wanted.ip());
+            own.port() == wanted.port()
+                && (ours == theirs || covers(ours, theirs) || covers(theirs, ours))
+        }
+        (own, wanted) => own == wanted,
     }
 }
 
@@ -84,7 +83,9 @@ enum LogChange {
 /// What happens to a face.
 enum Change {
     Keep,
-    Replace(Option<Served>),
+    Update(admin::Checked),
+    Replace(admin::Bound),
+    Close,
 }
 
 /// A name being resolved for a cluster.
@@ -109,18 +110,12 @@ impl App {
         let previous = self.process.table.load_full();
         let snapshot = snapshot::build(Arc::clone(&source), &previous, &self.metrics, now())?;
         let mut problems = Vec::new();
-        let sockets = self.bind(&source.config, &mut problems);
+        let (admin, probes) = faces(&source.config);
+        let leaving = self.leaving(&source.config);
+        let sockets = self.bind(&source.config, &leaving, &mut problems);
         let access_log = self.open_access_log(&source.config, &mut problems);
-        let admin = self.face(
-            self.admin.as_ref(),
-            source.config.admin.clone().map(Face::Admin),
-            &mut problems,
-        );
-        let probes = self.face(
-            self.probes.as_ref(),
-            source.config.probes.clone().map(Face::Probes),
-            &mut problems,
-        );
+        let admin = bind_face(self.admin.as_ref(), admin, &leaving, &mut problems);
+        let probes = bind_face(self.probes.as_ref(), probes, &leaving, &mut problems);
         if !problems.is_empty() {
             return Err(problems.join("\n"));
         }
@@ -139,9 +134,9 @@ impl App {
     fn bind(
         &self,
         config: &model::Config,
+        leaving: &[&model::BindAddress],
         problems: &mut Vec<String>,
     ) -> Vec<(Arc<str>, Key, Bound)> {
-        let leaving = self.leaving(config);
         let mut sockets = Vec::new();
         for listener in &config.listeners {
             let key = Key::of(listener);
@@ -149,40 +144,39 @@ impl App {
             if current.is_some_and(|c| c.key == key) {
                 continue;
             }
-            let replaces_own = leaving.iter().any(|l| l.is_in_the_way_of(&key.bind));
             let options = ListenOptions {
                 backlog: listener.backlog,
                 socket: SocketOptions::from(&listener.tcp),
                 defer_accept: key.client_first.then_some(DEFER_ACCEPT),
-                sharing: if replaces_own {
-                    Sharing::WithOwn
-                } else {
-                    Sharing::Exclusive
-                },
+                sharing: sharing(leaving, &key.bind),
                 ..ListenOptions::default()
             };
-            match Bound::bind(
-                listener.name.as_str(),
-                &listener.bind,
-                &options,
-                self.process.workers,
-            ) {
+            match Bound::bind(&listener.bind, &options, self.process.workers) {
                 Ok(bound) => sockets.push((listener.name.as_str().into(), key, bound)),
-                Err(error) => problems.push(error.to_string()),
+                Err(error) => problems.push(format!("listener {}: {error}", listener.name)),
             }
         }
         sockets
     }
 
-    /// Listening sockets that `config` has no more use for.
-    fn leaving(&self, config: &model::Config) -> Vec<&Listening> {
+    /// Addresses that are listened on and that `config` has no more use for as they are.
+    fn leaving(&self, config: &model::Config) -> Vec<&model::BindAddress> {
         let stays = |name: &str, current: &Listening| {
             let next = config.listeners.iter().find(|l| l.name.as_str() == name);
             next.is_some_and(|next| Key::of(next) == current.key)
         };
-        let all = self.listening.iter();
-        all.filter(|(name, current)| !stays(name, current))
-            .map(|(_, current)| current)
+        let listeners = self.listening.iter();
+        let listeners = listeners.filter(|(name, current)| !stays(name, current));
+        let (admin, probes) = faces(config);
+        let faces = [(&self.admin, admin), (&self.probes, probes)];
+        let faces = faces.into_iter().filter_map(|(current, next)| {
+            let server = current.as_ref()?;
+            let stays = next.is_some_and(|next| server.is(&next));
+            (!stays).then_some(&server.address)
+        });
+        listeners
+            .map(|(_, current)| &current.address)
+            .chain(faces)
             .collect()
     }
 
@@ -199,39 +193,6 @@ impl App {
             Err(error) => {
                 problems.push(format!("mesh.access_log: {error}"));
                 LogChange::Keep
-            }
-        }
-    }
-
-    fn face(
-        &self,
-        current: Option<&Served>,
-        wanted: Option<Face>,
-        problems: &mut Vec<String>,
-    ) -> Change {
-        let Some(wanted) = wanted else {
-            return Change::Replace(None);
-        };
-        let result = match current.map(|c| c.server.update(&wanted)) {
-            Some(Ok(true)) => return Change::Keep,
-            Some(Err(error)) => Err(error),
-            Some(Ok(false)) | None => {
-                admin::serve(&wanted, Arc::clone(&self.shown) as Arc<dyn View>)
-            }
-        };
-        match result {
-            Ok((server, serving)) => Change::Replace(Some(Served {
-                server,
-                task: tokio::spawn(serving),
-            })),
-            Err(error) => {
-                let name = if matches!(wanted, Face::Admin(_)) {
-                    "admin"
-                } else {
-                    "probes"
-                };
-                problems.push(format!("{name}: {error}"));
-                Change::Keep
             }
         }
     }
@@ -335,8 +296,9 @@ impl App {
         }
         self.retired.push(before);
         self.let_go_of_tables();
-        change_face(&mut self.admin, admin);
-        change_face(&mut self.probes, probes);
+        let view = || Arc::clone(&self.shown) as Arc<dyn View>;
+        change_face(&mut self.admin, admin, view());
+        change_face(&mut self.probes, probes, view());
         self.metrics.config_applied(version, &source.hash);
         self.shown.applied(self.addresses());
         // The table before, and what reading took.
@@ -410,8 +372,61 @@ impl Key {
     }
 }
 
-fn change_face(face: &mut Option<Served>, change: Change) {
-    if let Change::Replace(next) = change {
-        *face = next;
+/// The faces that a configuration asks for.
+fn faces(config: &model::Config) -> (Option<Face>, Option<Face>) {
+    let admin = config.admin.clone().map(Face::Admin);
+    let probes = config.probes.clone().map(Face::Probes);
+    (admin, probes)
+}
+
+/// Our own socket is in nobody's way but that of others: it goes.
+fn sharing(leaving: &[&model::BindAddress], wanted: &model::BindAddress) -> Sharing {
+    if leaving.iter().any(|own| is_in_the_way(own, wanted)) {
+        Sharing::WithOwn
+    } else {
+        Sharing::Exclusive
+    }
+}
+
+fn bind_face(
+    current: Option<&admin::Server>,
+    wanted: Option<Face>,
+    leaving: &[&model::BindAddress],
+    problems: &mut Vec<String>,
+) -> Change {
+    let Some(wanted) = wanted else {
+        return Change::Close;
+    };
+    let name = wanted.name();
+    let sharing = sharing(leaving, wanted.bind());
+    let stays = current.is_some_and(|current| current.is(&wanted));
+    let change = admin::Checked::new(wanted).and_then(|checked| {
+        if stays {
+            return Ok(Change::Update(checked));
+        }
+        checked.bind(sharing).map(Change::Replace)
+    });
+    change.unwrap_or_else(|error| {
+        problems.push(format!("{name}: {error}"));
+        Change::Keep
+    })
+}
+
+fn change_face(face: &mut Option<admin::Server>, change: Change, view: Arc<dyn View>) {
+    match change {
+        Change::Keep => {}
+        Change::Update(checked) => {
+            if let Some(current) = face {
+                current.update(&checked);
+            }
+        }
+        Change::Replace(bound) => match bound.serve(view) {
+            Ok((server, serving)) => {
+                tokio::spawn(serving);
+                *face = Some(server);
+            }
+            Err(error) => tracing::error!(%error, "admin cannot be served"),
+        },
+        Change::Close => *face = None,
     }
 }

@@ -29,6 +29,7 @@ use tokio::{
 use self::{apply::Listening, view::Shown};
 use crate::{
     admin,
+    net::address::Address,
     shared::{Parts, Process},
     snapshot::Snapshot,
     sys,
@@ -88,23 +89,11 @@ struct App {
     workers: Vec<worker::Handle>,
     shown: Arc<Shown>,
     listening: HashMap<Arc<str>, Listening>,
-    admin: Option<Served>,
-    probes: Option<Served>,
+    admin: Option<admin::Server>,
+    probes: Option<admin::Server>,
     access_log: Option<(model::AccessLog, AccessLog)>,
     /// Earlier tables that connections may still look at.
     retired: Vec<Arc<Snapshot>>,
-}
-
-/// A face of admin, until dropped.
-struct Served {
-    server: admin::Server,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 /// Runs the process to its end.
@@ -167,7 +156,8 @@ async fn serve(options: Options) -> Result<Exit, String> {
             _ = watchdog.tick() => {
                 app.let_go_of_tables();
                 app.give_memory_back();
-                if app.workers.iter().any(worker::Handle::is_dead) {
+                if app.has_lost_a_worker() {
+                    tracing::error!("a worker died: the process ends, since it cannot serve its share");
                     return Ok(Exit::Broken);
                 }
             }
@@ -281,6 +271,10 @@ impl App {
         result
     }
 
+    fn has_lost_a_worker(&self) -> bool {
+        self.workers.iter().any(worker::Handle::is_dead)
+    }
+
     /// After a burst has passed.
     fn give_memory_back(&self) {
         if self.process.burst_passed.swap(false, Relaxed) {
@@ -301,7 +295,10 @@ impl App {
             .map(|(name, l)| (name.to_string(), l.address()))
             .collect();
         listeners.sort();
-        let face = |served: &Option<Served>| served.as_ref().map(|s| s.server.address.to_string());
+        let face = |server: &Option<admin::Server>| {
+            let address = server.as_ref().map(|server| &server.address);
+            address.map(|address| Address::from(address).to_string())
+        };
         Addresses {
             listeners,
             admin: face(&self.admin),

@@ -223,6 +223,7 @@ impl View for Shown {
             open_fds: usage.open_files.unwrap_or(0),
             dns_resolved,
             dns_failed,
+            log_lost: self.log.as_ref().map_or(0, LogControl::lost),
         };
         self.metrics.encode(system, out);
     }

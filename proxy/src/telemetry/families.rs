@@ -261,7 +261,8 @@ pub(super) static FAMILIES: &[Family] = &[
         MetricType::Counter,
         "outrigger_worker_panics",
         &[],
-        "Connections ended by a panic inside the proxy; any is a bug worth reporting",
+        "Panics on workers, each of which ended one connection or an own task of the worker; any is \
+         a bug worth reporting",
         |all, out| {
             let panics = all.worker.total(|c| c.panics.value());
             out.value(&[], Value::Whole(panics))
@@ -355,6 +356,13 @@ pub(super) static FAMILIES: &[Family] = &[
         &[],
         "Access log lines lost because the output was too slow, full or gone",
         |all, out| out.value(&[], Value::Whole(all.process.log_dropped)),
+    ),
+    family(
+        MetricType::Counter,
+        "outrigger_log_dropped",
+        &[],
+        "Lines of the proxy's own log lost because standard error was full or gone",
+        |all, out| out.value(&[], Value::Whole(all.system.log_lost)),
     ),
     family(
         MetricType::Info,

@@ -80,7 +80,7 @@ pub(crate) struct ClusterCells {
 /// Of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerCells {
-    /// Connections ended by a panic.
+    /// Connections, and tasks of the worker's own, ended by a panic.
     pub(crate) panics: Counter,
     /// `accept` calls that failed, by lack of descriptors or otherwise.
     pub(crate) accept_errors: Counter,

@@ -71,6 +71,8 @@ pub(crate) struct SystemStats {
     /// Resolutions of names that succeeded and failed.
     pub(crate) dns_resolved: u64,
     pub(crate) dns_failed: u64,
+    /// Lines of the proxy's own log that could not be written.
+    pub(crate) log_lost: u64,
 }
 
 impl Metrics {

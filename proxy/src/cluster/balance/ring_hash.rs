@@ -18,7 +18,7 @@ const POINTS: u64 = 128;
 /// Points of a ring (Envoy's bound): 64 MiB.
 const MOST: u64 = 8 << 20;
 
-/// Steps along the ring in search of an endpoint that is open.
+/// Steps along the ring in search of an endpoint that takes the key.
 const STEPS: usize = 256;
 
 #[derive(Debug)]
@@ -75,7 +75,8 @@ fn points_of(weights: &[u64], min_size: u64) -> Vec<u64> {
 impl Balancer for RingHash {
     fn pick(&self, among: &Candidates<'_>, cx: &PickContext<'_>) -> Option<usize> {
         // Without anything to hash, a random place on the ring is a random endpoint by weight.
-        let hash = (cx.hash.unwrap_or_else(|| cx.bits()) >> 32) as u32;
+        let key = cx.hash.unwrap_or_else(|| cx.bits());
+        let hash = (key >> 32) as u32;
         let start = self.points.partition_point(|point| point.hash < hash);
         let (before, after) = self.points.split_at_checked(start)?;
         after
@@ -83,7 +84,7 @@ impl Balancer for RingHash {
             .chain(before)
             .take(STEPS)
             .map(|point| point.endpoint as usize)
-            .find(|index| among.is_open(*index, cx))
+            .find(|index| among.admits_key(*index, key, cx))
             .or_else(|| among.any(hash as usize, cx))
     }
 }
