@@ -3,6 +3,9 @@
 //! Used by `tests/fuzz` (cargo-fuzz) and by the seeded run in `tests/tests/fuzz_seeds.rs`; the
 //! proxy itself calls nothing in here. That nothing panics is the least: what is accepted must
 //! be read alike by another parser, and what is written must be read back as it was meant.
+//!
+//! Beside them [`read_request`] and [`read_response`] say what the parsers made of a head, for
+//! `tests/tests/llhttp.rs`.
 
 #![allow(
     clippy::expect_used,
@@ -15,12 +18,14 @@ mod body;
 mod config;
 mod first_bytes;
 mod heads;
+mod reading;
 
 pub use self::{
     body::body,
     config::config,
     first_bytes::{detect, path, proxy_protocol},
     heads::{request, response},
+    reading::{Framing, Head, Reading, read_request, read_response},
 };
 
 use crate::h1::Limits;
