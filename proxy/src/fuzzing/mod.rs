@@ -15,12 +15,14 @@ mod body;
 mod config;
 mod first_bytes;
 mod heads;
+mod http2;
 
 pub use self::{
     body::body,
     config::config,
     first_bytes::{detect, path, proxy_protocol},
     heads::{request, response},
+    http2::{http2_request, http2_response, http2_trailers},
 };
 
 use crate::h1::Limits;
@@ -33,6 +35,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("body", body),
     ("config", config),
     ("detect", detect),
+    ("http2_request", http2_request),
+    ("http2_response", http2_response),
+    ("http2_trailers", http2_trailers),
     ("path", path),
     ("proxy_protocol", proxy_protocol),
     ("request", request),

@@ -3,10 +3,6 @@
 //! The `h2` crate frames, compresses and counts, and refuses much of what is malformed. What it
 //! lets through and RFC 9113 section 8 does not is refused here, and what HTTP/1 would read
 //! differently as well: the text made of a message is safe to write to a peer that speaks HTTP/1.
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "connections that speak HTTP/2 come next")
-)]
 
 mod lines;
 mod map;
@@ -14,7 +10,6 @@ mod request;
 mod response;
 mod trailers;
 
-#[allow(unused_imports, reason = "connections that speak HTTP/2 come next")]
 pub(crate) use self::{
     request::{read_request, write_request},
     response::{read_response, read_switch, write_response},
