@@ -19,6 +19,7 @@ mod config;
 mod first_bytes;
 mod heads;
 mod reading;
+mod http2;
 
 pub use self::{
     body::body,
@@ -26,6 +27,7 @@ pub use self::{
     first_bytes::{detect, path, proxy_protocol},
     heads::{request, response},
     reading::{Framing, Head, Reading, read_request, read_response},
+    http2::{http2_request, http2_response, http2_trailers},
 };
 
 use crate::h1::Limits;
@@ -38,6 +40,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("body", body),
     ("config", config),
     ("detect", detect),
+    ("http2_request", http2_request),
+    ("http2_response", http2_response),
+    ("http2_trailers", http2_trailers),
     ("path", path),
     ("proxy_protocol", proxy_protocol),
     ("request", request),

@@ -17,7 +17,7 @@ use crate::{
     message::{
         Body, Edits, Known, Limits, Method, RequestHead, RequestView, Span, Version,
         content_length, expectation,
-        grammar::{has_port, is_authority, is_target, is_token, list},
+        grammar::{has_port, is_authority, is_protocol, is_target, is_token, list},
     },
 };
 
@@ -99,7 +99,7 @@ impl<'a> Form<'a> {
         match (protocol, parts.method == Verb::CONNECT) {
             (None, false) => Ok(Self::Plain),
             (None, true) => Ok(Self::Connect),
-            (Some(p), true) if is_token(p.as_ref()) => Ok(Self::Extended(p)),
+            (Some(p), true) if is_protocol(p.as_ref()) => Ok(Self::Extended(p)),
             (Some(_), _) => Err(bad(":protocol")),
         }
     }
@@ -141,7 +141,7 @@ impl<'a> Form<'a> {
 /// The one host that is asked (RFC 9113 section 8.3.1): two readers could prefer either of
 /// `:authority` and `Host`, so they must agree.
 fn authority<'a>(uri: &'a Uri, fields: &'a HeaderMap, connect: bool) -> Result<&'a [u8], Failure> {
-    let mut hosts = fields.get_all(HOST).iter().map(|h| h.as_bytes());
+    let mut hosts = fields.get_all(HOST).iter().map(http::HeaderValue::as_bytes);
     let (host, second) = (hosts.next(), hosts.next());
     if second.is_some() {
         return Err(bad("more than one Host"));
@@ -239,7 +239,10 @@ pub(crate) fn write_request(
     scheme: Scheme,
 ) -> Result<Request<()>, Failure> {
     let head = request.head;
-    let protocol = head.upgrade.filter(|_| upgrade);
+    let offers = head.upgrade.filter(|_| upgrade);
+    let protocol = offers
+        .map(|offers| protocol(head, offers.of(request.bytes)))
+        .transpose()?;
     let host = edits.host.as_deref().unwrap_or(host);
     let path = edits.path.as_deref().unwrap_or_else(|| request.path());
     let query = head.query.of(request.bytes);
@@ -249,13 +252,10 @@ pub(crate) fn write_request(
     let authority = text.push(&[host]);
     let added = text.push(&[edits.added()]);
     let length = match head.body {
-        Body::Length(0) if protocol.is_some() => None,
         Body::Length(n) if protocol.is_none() => {
             Some(text.push(&[itoa::Buffer::new().format(n).as_bytes()]))
         }
-        Body::Chunked if protocol.is_none() => None,
-        Body::None => None,
-        _ => return Err(bad("upgrade with a body")),
+        _ => None,
     };
     let text = text.end();
     let recipe = Recipe {
@@ -264,21 +264,21 @@ pub(crate) fn write_request(
         added,
         length,
         // The protocol's name in the pseudo-header field stands for it (RFC 8441 section 5).
-        without: protocol.map(|_| "sec-websocket-key"),
+        without: protocol.as_ref().map(|_| "sec-websocket-key"),
         te_trailers: head.te_trailers,
     };
     let fields = map::fields(&text, &head.fields, &recipe).map_err(bad)?;
     let mut out = Request::new(());
     *out.version_mut() = http::Version::HTTP_2;
-    *out.method_mut() = match protocol {
+    *out.method_mut() = match &protocol {
         Some(_) => Verb::CONNECT,
         None => Verb::from_bytes(request.method()).map_err(|_| bad("method"))?,
     };
     let tunnel = head.method == Method::Connect;
     *out.uri_mut() = uri(&text, (!tunnel).then_some((scheme, target)), authority)?;
     *out.headers_mut() = fields;
-    if let Some(offers) = protocol {
-        out.extensions_mut().insert(first(offers.of(request.bytes)));
+    if let Some(protocol) = protocol {
+        out.extensions_mut().insert(protocol);
     }
     Ok(out)
 }
@@ -300,9 +300,15 @@ fn uri(text: &Shared, target: Option<(Scheme, Span)>, authority: Span) -> Result
     Uri::from_parts(parts).map_err(|_| bad("request target"))
 }
 
-/// The protocol offered first. Names compare without case in HTTP/1, and are lower case here.
-fn first(offers: &[u8]) -> Protocol {
-    let offer = list(offers).next().unwrap_or_default();
-    let name = String::from_utf8_lossy(offer).to_ascii_lowercase();
-    Protocol::from(name.as_str())
+/// The protocol to ask for by extended CONNECT: the one offered first. Names compare without case
+/// in HTTP/1, and are lower case here.
+fn protocol(head: &RequestHead, offers: &[u8]) -> Result<Protocol, Failure> {
+    // Neither its method nor a body of its own can be said beside the tunnel.
+    if head.method != Method::Get || !matches!(head.body, Body::None | Body::Length(0)) {
+        return Err(bad("upgrade with a body or by another method than GET"));
+    }
+    let offer = list(offers).next().filter(|offer| is_protocol(offer));
+    let name = offer.and_then(|offer| std::str::from_utf8(offer).ok());
+    let name = name.ok_or(bad("Upgrade"))?.to_ascii_lowercase();
+    Ok(Protocol::from(name.as_str()))
 }

@@ -64,6 +64,12 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|e| !e.is_empty())
 }
 
+/// `protocol-name [ "/" protocol-version ]` (RFC 9110 section 7.8).
+pub(crate) fn is_protocol(bytes: &[u8]) -> bool {
+    let mut parts = bytes.splitn(2, |b| *b == b'/');
+    parts.all(is_token)
+}
+
 /// `1*DIGIT` without sign, blank or overflow.
 pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() || bytes.len() > 19 || !bytes.iter().all(u8::is_ascii_digit) {
@@ -146,6 +152,23 @@ mod tests {
             "a%41", "a:1:2", "::1", "a,b", "\u{e9}",
         ] {
             assert!(!is_authority(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn protocols() {
+        for (protocol, expected) in [
+            ("websocket", true),
+            ("HTTP/2.0", true),
+            ("", false),
+            ("/", false),
+            ("a/", false),
+            ("/a", false),
+            ("a/b/c", false),
+            ("a b", false),
+            ("a,b", false),
+        ] {
+            assert_eq!(is_protocol(protocol.as_bytes()), expected, "{protocol}");
         }
     }
 
