@@ -2,7 +2,7 @@
 //!
 //! No io and no clock. Rates decay: each has a burst that refills, so that a link may live for
 //! weeks. What grows with honest work is weighed against that work: half of the streams that a
-//! client opens may be reset, and the more DATA we send the more WINDOW_UPDATE may come back.
+//! client opens may be reset, and the more DATA we send the more `WINDOW_UPDATE` may come back.
 //! Totals over a connection's life, as the h2 crate keeps some, say nothing about a long one.
 
 use super::meter::{Fate, Head, Kind};
@@ -42,9 +42,9 @@ impl Rate {
 /// What a peer may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// RST_STREAM of a client, beyond one for every second stream it opens.
+    /// `RST_STREAM` of a client, beyond one for every second stream it opens.
     pub(crate) resets: Rate,
-    /// RST_STREAM that a client's mistakes make us send, beyond one for every second stream.
+    /// `RST_STREAM` that a client's mistakes make us send, beyond one for every second stream.
     pub(crate) provoked_resets: Rate,
     /// DATA without payload that does not end its stream.
     pub(crate) empty_data: Rate,
@@ -52,11 +52,11 @@ pub(crate) struct Limits {
     pub(crate) settings: Rate,
     /// PING, beyond one for each DATA frame that we sent: peers measure the link with it.
     pub(crate) pings: Rate,
-    /// PRIORITY and PRIORITY_UPDATE, beyond two per stream.
+    /// PRIORITY and `PRIORITY_UPDATE`, beyond two per stream.
     pub(crate) priorities: Rate,
-    /// WINDOW_UPDATE, beyond four per stream and one for each 256 bytes of a DATA frame we sent.
+    /// `WINDOW_UPDATE`, beyond four per stream and one for each 256 bytes of a DATA frame we sent.
     pub(crate) window_updates: Rate,
-    /// Frames of unknown type, GOAWAY and PUSH_PROMISE, beyond one per stream.
+    /// Frames of unknown type, GOAWAY and `PUSH_PROMISE`, beyond one per stream.
     pub(crate) others: Rate,
     /// CONTINUATION frames of one header block.
     pub(crate) continuations: u32,
@@ -226,7 +226,9 @@ impl Judge {
     ) -> Result<Fate, Flood> {
         let (bucket, cost, flood) = match head.kind {
             Kind::Data if head.is_empty_data() => (&mut self.empty_data, 1, Flood::EmptyData),
-            Kind::Data => return Ok(Fate::Pass),
+            Kind::Reset if self.role == Role::Server => (&mut self.resets, RESET, Flood::Resets),
+            // Full windows bound the one; a server that resets what we ask for harms us not.
+            Kind::Data | Kind::Reset => return Ok(Fate::Pass),
             Kind::Headers => {
                 if self.role == Role::Server {
                     self.opened(head.stream);
@@ -238,9 +240,6 @@ impl Judge {
                 block.continuations += 1;
                 return self.block(block, head);
             }
-            Kind::Reset if self.role == Role::Server => (&mut self.resets, RESET, Flood::Resets),
-            // A server that resets our requests is no danger to us.
-            Kind::Reset => return Ok(Fate::Pass),
             Kind::Settings => {
                 let cost = 1 + head.length / SETTINGS_BYTES;
                 (&mut self.settings, cost, Flood::Settings)
@@ -252,11 +251,8 @@ impl Judge {
                 (&mut self.others, 1, Flood::Others)
             }
         };
-        if !bucket.spend(cost) {
-            bucket.refill(now());
-            if !bucket.spend(cost) {
-                return Err(flood);
-            }
+        if !bucket.take(cost, now) {
+            return Err(flood);
         }
         Ok(if head.kind == Kind::Data && self.is_void(head) {
             Fate::Drop
@@ -273,14 +269,12 @@ impl Judge {
                 self.window_updates.earn(head.length / DATA_PER_UPDATE);
             }
             Kind::Headers if self.role == Role::Client => self.opened(head.stream),
-            Kind::Reset if self.role == Role::Server && blames_the_peer(head.code) => {
-                let bucket = &mut self.provoked_resets;
-                if !bucket.spend(RESET) {
-                    bucket.refill(now());
-                    if !bucket.spend(RESET) {
-                        return Err(Flood::ProvokedResets);
-                    }
-                }
+            Kind::Reset
+                if self.role == Role::Server
+                    && blames_the_peer(head.code)
+                    && !self.provoked_resets.take(RESET, now) =>
+            {
+                return Err(Flood::ProvokedResets);
             }
             _ => {}
         }
@@ -320,7 +314,7 @@ impl Judge {
     }
 }
 
-/// Whether the error code of an RST_STREAM that we send says that the peer did wrong
+/// Whether the error code of an `RST_STREAM` that we send says that the peer did wrong
 /// (RFC 9113 section 7). What our own side wants, such as CANCEL, says nothing about it.
 const fn blames_the_peer(code: u32) -> bool {
     const PROTOCOL_ERROR: u32 = 0x1;
@@ -360,7 +354,11 @@ impl Bucket {
         }
     }
 
-    fn spend(&mut self, n: u32) -> bool {
+    /// Takes `n`, if the burst or what came back since has so many.
+    fn take(&mut self, n: u32, now: impl FnOnce() -> u64) -> bool {
+        if self.left < n {
+            self.refill(now());
+        }
         match self.left.checked_sub(n) {
             Some(left) => {
                 self.left = left;
@@ -390,3 +388,6 @@ impl Bucket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,6 +111,34 @@ pub(crate) struct Link(Rc<RefCell<Inner>>);
 #[derive(Clone, Debug)]
 pub(crate) struct Handle(Rc<RefCell<Inner>>);
 
+/// Streams that were reset before they were accepted, at once. What a turn brings is less.
+const PENDING_RESETS: usize = 1_000;
+/// Streams that we reset and h2 remembers for a second: what the peer had under way for one that
+/// is forgotten makes h2 reset it anew, and the peer is blamed.
+const REMEMBERED_RESETS: usize = 1_000;
+
+/// A server's settings of h2 to begin with. What h2 counts over a connection's whole life would
+/// end one that lives for weeks; the judge of its [`Link`] holds rates instead.
+pub(crate) fn server() -> h2::server::Builder {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_local_error_reset_streams(None)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_concurrent_reset_streams(REMEMBERED_RESETS);
+    builder
+}
+
+/// The same for a client, to whom nothing may be pushed.
+pub(crate) fn client() -> h2::client::Builder {
+    let mut builder = h2::client::Builder::new();
+    builder
+        .max_local_error_reset_streams(None)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_concurrent_reset_streams(REMEMBERED_RESETS)
+        .enable_push(false);
+    builder
+}
+
 /// A connection for h2, and what its task keeps. A task that polls h2, its handshake included,
 /// must call [`Handle::poll_flush_turn`] after every poll that returned `Pending`, and then ask
 /// [`Handle::flood`].
@@ -169,7 +197,7 @@ impl Handle {
     }
 
     /// What the peer did too much of. Nothing more is read then: where a client connected to us
-    /// the task is to shut down with ENHANCE_YOUR_CALM; where we connected h2 is told that the
+    /// the task is to shut down with `ENHANCE_YOUR_CALM`; where we connected h2 is told that the
     /// connection failed.
     pub(crate) fn flood(&self) -> Option<Flood> {
         self.0.borrow().flood
@@ -438,3 +466,6 @@ impl AsyncWrite for Link {
         Pin::new(&mut inner.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 
 /// Bytes of a frame's head.
 const HEAD: usize = 9;
-/// A head and the first four bytes of its payload, which for RST_STREAM are the error code.
+/// A head and the first four bytes of its payload, which for `RST_STREAM` are the error code.
 const HEAD_AND_CODE: usize = HEAD + 4;
 
 /// What a client sends before its first frame (RFC 9113 section 3.4).
@@ -16,7 +16,7 @@ pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const END_STREAM: u8 = 0x1;
 /// On SETTINGS and PING.
 const ACK: u8 = 0x1;
-/// On HEADERS, PUSH_PROMISE and CONTINUATION: the header block is whole.
+/// On HEADERS, `PUSH_PROMISE` and CONTINUATION: the header block is whole.
 const END_HEADERS: u8 = 0x4;
 /// On DATA and HEADERS.
 const PADDED: u8 = 0x8;
@@ -26,7 +26,7 @@ const PADDED: u8 = 0x8;
 pub(crate) enum Kind {
     Data,
     Headers,
-    /// PRIORITY, and its successor PRIORITY_UPDATE (RFC 9218 section 7.1).
+    /// PRIORITY, and its successor `PRIORITY_UPDATE` (RFC 9218 section 7.1).
     Priority,
     Reset,
     Settings,
@@ -75,7 +75,7 @@ pub(crate) struct Head {
     pub(crate) kind: Kind,
     pub(crate) flags: u8,
     pub(crate) stream: u32,
-    /// The error code of RST_STREAM; 0 on anything else.
+    /// The error code of `RST_STREAM`; 0 on anything else.
     pub(crate) code: u32,
 }
 
@@ -149,13 +149,12 @@ impl Meter {
                 break;
             };
             match see(&head) {
-                Fate::Pass => {}
                 Fate::Drop if whole && head.length == 0 => {
                     bytes.copy_within(from..start, kept);
                     kept += start - from;
                     from = at;
                 }
-                Fate::Drop => {}
+                Fate::Pass | Fate::Drop => {}
                 // Of a head that began earlier, the front has gone on already.
                 Fate::Stop => {
                     at = if whole { start } else { 0 };
@@ -234,5 +233,167 @@ fn parse(&[l0, l1, l2, kind, flags, s0, s1, s2, s3]: &[u8; HEAD]) -> Head {
         // The first bit is reserved, and ignored.
         stream: u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]),
         code: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+        bytes.extend([kind, flags]);
+        bytes.extend(stream.to_be_bytes());
+        bytes.extend(payload);
+        bytes
+    }
+
+    /// Feeds `bytes` in pieces that end at `cuts`; what was seen, and what went on.
+    fn feed(
+        meter: &mut Meter,
+        bytes: &[u8],
+        cuts: &[usize],
+        mut fate: impl FnMut(&Head) -> Fate,
+    ) -> (Vec<Head>, Vec<u8>) {
+        let (mut seen, mut on, mut stopped) = (Vec::new(), Vec::new(), false);
+        let mut start = 0;
+        for end in cuts.iter().copied().chain([bytes.len()]) {
+            let mut piece = bytes[start..end].to_vec();
+            start = end;
+            let n = meter.feed(&mut piece, |head| {
+                seen.push(*head);
+                let fate = fate(head);
+                stopped |= fate == Fate::Stop;
+                fate
+            });
+            on.extend_from_slice(&piece[..n]);
+            if stopped {
+                break;
+            }
+        }
+        (seen, on)
+    }
+
+    #[test]
+    fn heads_are_read_as_they_were_written() {
+        let bytes = [
+            PREFACE.to_vec(),
+            frame(4, 0, 0, &[0; 12]),
+            frame(1, 0x25, 0x8000_0003, &[7; 300]),
+            frame(3, 0, 3, &[0, 0, 0, 8]),
+            frame(3, 0, 5, &[1, 2]),
+            frame(0x10, 0, 0, &[0; 5]),
+            frame(0x77, 0xff, 1, b""),
+            frame(0, 1, 3, b""),
+        ]
+        .concat();
+        let (seen, on) = feed(&mut Meter::new(true), &bytes, &[], |_| Fate::Pass);
+        let short: Vec<_> = seen
+            .iter()
+            .map(|h| (h.kind, h.length, h.flags, h.stream, h.code))
+            .collect();
+        assert_eq!(
+            short,
+            [
+                (Kind::Settings, 12, 0, 0, 0),
+                (Kind::Headers, 300, 0x25, 3, 0),
+                (Kind::Reset, 4, 0, 3, 8),
+                (Kind::Reset, 2, 0, 5, 0),
+                (Kind::Priority, 5, 0, 0, 0),
+                (Kind::Unknown, 0, 0xff, 1, 0),
+                (Kind::Data, 0, 1, 3, 0),
+            ]
+        );
+        assert_eq!(on, bytes);
+    }
+
+    #[test]
+    fn what_is_dropped_is_missing_and_nothing_else() {
+        let empty = frame(0, 0, 1, b"");
+        let parts = [
+            frame(1, 4, 1, b"head"),
+            empty.clone(),
+            empty.clone(),
+            frame(0, 0, 1, b"body"),
+            empty.clone(),
+            frame(0, 1, 1, b""),
+        ];
+        let fate = |head: &Head| {
+            if head.is_empty_data() {
+                Fate::Drop
+            } else {
+                Fate::Pass
+            }
+        };
+        let without: Vec<_> = parts
+            .iter()
+            .filter(|part| **part != empty)
+            .cloned()
+            .collect();
+        let (_, on) = feed(&mut Meter::new(false), &parts.concat(), &[], fate);
+        assert_eq!(on, without.concat());
+        // One that was handed on in part has to go on whole.
+        let at = parts[0].len() + 4;
+        let (seen, on) = feed(&mut Meter::new(false), &parts.concat(), &[at], fate);
+        assert_eq!(seen.len(), parts.len());
+        assert_eq!(
+            on,
+            [&parts[0], &empty, &parts[3], &parts[5]]
+                .map(Vec::as_slice)
+                .concat()
+        );
+    }
+
+    #[test]
+    fn nothing_goes_on_from_a_stop() {
+        let bytes = [
+            frame(6, 0, 0, &[0; 8]),
+            frame(0, 0, 1, b""),
+            frame(9, 0, 1, b"x"),
+        ]
+        .concat();
+        let fate = |head: &Head| match head.kind {
+            Kind::Continuation => Fate::Stop,
+            Kind::Data => Fate::Drop,
+            _ => Fate::Pass,
+        };
+        for cut in 0..bytes.len() {
+            let (seen, on) = feed(&mut Meter::new(false), &bytes, &[cut], fate);
+            assert_eq!(seen.len(), 3);
+            // Of the frame that stops all, less than its head went on.
+            assert!(on.len() < 17 + 9 + 9, "{cut}: {on:?}");
+            assert!(on.starts_with(&bytes[..17]), "{cut}: {on:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn splits_change_nothing(
+            frames in prop::collection::vec((0_u8..12, any::<u8>(), any::<u32>(), 0_usize..40), 0..12),
+            preface in any::<bool>(),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        ) {
+            let mut bytes = if preface { PREFACE.to_vec() } else { Vec::new() };
+            for (kind, flags, stream, length) in &frames {
+                bytes.extend(frame(*kind, *flags, *stream, &vec![*kind; *length]));
+            }
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            cuts.sort_unstable();
+            let whole = feed(&mut Meter::new(preface), &bytes, &[], |_| Fate::Pass);
+            prop_assert_eq!(whole.0.len(), frames.len());
+            prop_assert_eq!(&whole.1, &bytes);
+            let mut watched = Vec::new();
+            let mut meter = Meter::new(preface);
+            let single: Vec<_> = (1..bytes.len()).collect();
+            for cuts in [&cuts, &single] {
+                prop_assert_eq!(&feed(&mut Meter::new(preface), &bytes, cuts, |_| Fate::Pass), &whole);
+            }
+            for byte in bytes.chunks(1 + cuts.len()) {
+                meter.watch(byte, |head| watched.push(*head));
+            }
+            prop_assert_eq!(watched, whole.0);
+        }
     }
 }
