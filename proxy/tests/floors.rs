@@ -42,6 +42,11 @@ const CONFIG_ALLOWED: &[(&str, &str, &str)] = &[
         "the version of a header to write: three values",
     ),
     (
+        "http/upload.rs",
+        "SendProxyProtocol",
+        "the version of a header to write: three values",
+    ),
+    (
         "http/tunnel.rs",
         "Direction",
         "which phase of the way out counts: three values",
@@ -60,7 +65,9 @@ const PURE: &[&str] = &[
     "filter/",
     "h1/",
     "message/",
+    "net/client_hello.rs",
     "net/detect.rs",
+    "net/first_speaker.rs",
     "net/proxy_protocol.rs",
     "route/",
     "snapshot/",

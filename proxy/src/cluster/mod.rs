@@ -157,6 +157,7 @@ impl Cluster {
             safe_resends,
             proxy_protocol,
             tcp,
+            speaks_first,
         } = config;
         let own = &self.config;
         own.name == *name
@@ -170,6 +171,7 @@ impl Cluster {
             && own.safe_resends == *safe_resends
             && own.proxy_protocol == *proxy_protocol
             && own.tcp == *tcp
+            && own.speaks_first == *speaks_first
     }
 
     /// Takes on the endpoints of a configuration that this cluster [`Self::can_become`]. Returns

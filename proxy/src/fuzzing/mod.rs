@@ -19,7 +19,7 @@ mod heads;
 pub use self::{
     body::body,
     config::config,
-    first_bytes::{detect, path, proxy_protocol},
+    first_bytes::{client_hello, detect, path, proxy_protocol},
     heads::{request, response},
 };
 
@@ -31,6 +31,7 @@ pub type Target = fn(&[u8]);
 /// Every target with its name, which is also that of its corpus.
 pub const TARGETS: &[(&str, Target)] = &[
     ("body", body),
+    ("client_hello", client_hello),
     ("config", config),
     ("detect", detect),
     ("path", path),
