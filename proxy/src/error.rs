@@ -74,7 +74,7 @@ causes! {
     ClientStalled 499 "client_stalled" Downstream;
     /// The connection did not begin with a PROXY protocol header.
     ProxyHeaderInvalid 400 "proxy_protocol_error" Downstream;
-    /// The connection sent nothing that tells its protocol.
+    /// The connection sent nothing that tells its protocol, or another one than is taken here.
     ProtocolUnknown 400 "protocol_unknown" Downstream;
     /// The client broke the rules of HTTP/2.
     Http2ProtocolError 400 "http2_protocol_error" Downstream;
@@ -90,6 +90,8 @@ causes! {
     Http2EmptyDataFlood 400 "http2_empty_data_flood" Downstream;
     /// The client sent too many HTTP/2 frames that carry no message, such as SETTINGS or PING.
     Http2ControlFlood 400 "http2_control_flood" Downstream;
+    /// The first message of a TLS connection is malformed, too large, or not complete in time.
+    TlsHelloInvalid 400 "tls_client_hello_invalid" Downstream;
     /// The connection was idle for too long.
     IdleTimeout 408 "idle_timeout" Downstream;
     /// The connection reached its greatest age.
@@ -98,6 +100,8 @@ causes! {
     Loop 508 "proxy_loop_detected" Downstream;
     /// No route matches the request.
     NoRoute 404 "route_not_found" Local;
+    /// No TLS route takes the name that the connection asks for.
+    NoTlsRoute 404 "tls_route_not_found" Local;
     /// The route points at nothing that exists.
     BadRoute 500 "proxy_configuration_error" Local;
     /// The cluster has no endpoint that may be used.

@@ -37,7 +37,17 @@ const OUTSIDE: &[&str] = &["lib", "main", "fuzzing"];
 /// configuration itself. These plain enums and numbers have no other form worth having.
 const CONFIG_ALLOWED: &[(&str, &str, &str)] = &[
     (
-        "http/attempt.rs",
+        "h2/settings.rs",
+        "Http2Options",
+        "three numbers, used as they were written",
+    ),
+    (
+        "http/upload.rs",
+        "SendProxyProtocol",
+        "the version of a header to write: three values",
+    ),
+    (
+        "http/upload.rs",
         "SendProxyProtocol",
         "the version of a header to write: three values",
     ),
@@ -65,7 +75,9 @@ const PURE: &[&str] = &[
     "h2/response.rs",
     "h2/trailers.rs",
     "message/",
+    "net/client_hello.rs",
     "net/detect.rs",
+    "net/first_speaker.rs",
     "net/proxy_protocol.rs",
     "route/",
     "snapshot/",

@@ -43,6 +43,10 @@ crate::engine::model! {
         /// Send a PROXY protocol header first. HTTP connections are then not shared between clients.
         /// Why: an endpoint that does not expect it takes it for data.
         proxy_protocol: SendProxyProtocol = SendProxyProtocol::Off;
+        /// Whether its endpoints speak before their clients do, as `MySQL`, SMTP and FTP do. Counts where a
+        /// listener with `protocol: auto` names this cluster.
+        /// Why: no setting should be needed for a database to greet at once.
+        speaks_first: SpeaksFirst = SpeaksFirst::Learn;
         /// Socket options of connections to the endpoints.
         tcp: TcpOptions = TcpOptions::default();
     }
@@ -190,5 +194,15 @@ crate::engine::model! {
         V1 = "v1";
         /// Version 2 (binary).
         V2 = "v2";
+    }
+
+    /// Whether the endpoints of a cluster speak before their clients do.
+    pub enum SpeaksFirst {
+        /// The cluster is dialed while a client is silent, and what came of it is remembered.
+        Learn = "learn";
+        /// Always: the cluster is dialed as soon as a client has nothing to say.
+        Always = "always";
+        /// Never: the cluster is not dialed before a client has spoken.
+        Never = "never";
     }
 }

@@ -15,11 +15,14 @@ crate::engine::model! {
         /// Why: the strictest towards strangers.
         direction: Direction = Direction::Gateway;
         /// What is spoken here.
-        /// Why: a request line is told from anything else by its first bytes.
+        /// Why: a request line, or TLS, is told from anything else by its first bytes.
         protocol: Protocol = Protocol::Auto;
         /// Routes served here, by name. Absent: every route that no listener names.
         routes: Option<Vec<Name>> = None;
-        /// Cluster for opaque TCP: required by `tcp`, where `auto` sends what is not HTTP, refused by `http`.
+        /// TLS routes served here, by name, with `auto` and `tls_passthrough`. Absent: every TLS route that no listener names.
+        tls_routes: Option<Vec<Name>> = None;
+        /// Cluster for opaque TCP: required by `tcp`; where `auto` sends what is neither HTTP nor for a TLS
+        /// route, and `tls_passthrough` what no TLS route takes; refused by `http`.
         cluster: Option<Name> = None;
         /// Connections at one time; further ones are closed at once and counted.
         /// Why: a quarter of `mesh.limits.connections`: one listener cannot take them all.
@@ -30,9 +33,14 @@ crate::engine::model! {
         /// Whether connections begin with a PROXY protocol header (v1 or v2).
         /// Why: whoever may send such a header may claim any address.
         proxy_protocol: AcceptProxyProtocol = AcceptProxyProtocol::Off;
-        /// How long `auto` waits for the first bytes before a connection counts as opaque (or, without `cluster`, is closed).
+        /// How long `auto` waits for the first bytes, of client or server, before a connection counts as opaque (or,
+        /// without `cluster`, is closed); how long a `ClientHello` that is read for its name may take.
         /// Why: Linkerd's value.
         detect_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(1)..=Duration::from_mins(10);
+        /// `auto` with a `cluster`: how long a client may be silent until the cluster is dialed, in case the
+        /// server speaks first there. What was seen shortens it to nothing, or makes it longer; see `clusters[].speaks_first`.
+        /// Why: a client that speaks first has spoken by then, and a greeting is not noticeably later for it.
+        dial_after: Duration = Duration::from_millis(1), in Duration::ZERO..=Duration::from_mins(10);
         /// Opaque connections: closed after this long without a byte in either direction. `0s`: never.
         /// Why: Envoy's value.
         idle_timeout: Duration = Duration::from_hours(1);
@@ -57,12 +65,15 @@ crate::engine::model! {
 
     /// What a listener speaks.
     pub enum Protocol {
-        /// HTTP/1 or HTTP/2 if the first bytes are a request line or HTTP/2's preface, opaque otherwise.
+        /// HTTP/1 or HTTP/2 if the first bytes are a request line or HTTP/2's preface; TLS to be passed through if they are a `ClientHello` and
+        /// there are TLS routes; opaque otherwise, and at once if the server speaks first.
         Auto = "auto";
         /// HTTP/1.0, HTTP/1.1 and HTTP/2 by prior knowledge, told apart by the first bytes.
         Http = "http";
         /// Opaque TCP.
         Tcp = "tcp";
+        /// TLS, sent on as it comes to where the name that the client asks for (SNI) is routed; anything else is closed.
+        TlsPassthrough = "tls_passthrough";
     }
 
     /// Whether accepted connections begin with a PROXY protocol header.

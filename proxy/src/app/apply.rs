@@ -354,7 +354,10 @@ impl App {
 
 impl Key {
     fn of(listener: &model::Listener) -> Self {
-        let http = listener.protocol == model::Protocol::Http;
+        let declared = matches!(
+            listener.protocol,
+            model::Protocol::Http | model::Protocol::TlsPassthrough
+        );
         let announced = listener.proxy_protocol == model::AcceptProxyProtocol::Required;
         // On a Unix socket there is nothing of TCP to set.
         let is_tcp = matches!(listener.bind, model::BindAddress::Tcp(_));
@@ -367,7 +370,7 @@ impl Key {
             bind: listener.bind.clone(),
             backlog: listener.backlog,
             tcp,
-            client_first: is_tcp && (http || announced),
+            client_first: is_tcp && (declared || announced),
         }
     }
 }

@@ -140,6 +140,20 @@ impl Cluster {
             && self.config.proxy_protocol == config.proxy_protocol
     }
 
+    /// Whether a request, which came by HTTP/2 or not, goes to the endpoints by HTTP/2.
+    pub(crate) fn speaks_http2(&self, came_by_http2: bool) -> bool {
+        match self.config.protocol {
+            model::UpstreamProtocol::Http1 => false,
+            model::UpstreamProtocol::Http2 => true,
+            model::UpstreamProtocol::Auto => came_by_http2,
+        }
+    }
+
+    /// Whether connections begin with a PROXY header, and so belong to one client each.
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.config.proxy_protocol != model::SendProxyProtocol::Off
+    }
+
     /// Whether [`Self::apply`] makes this the cluster that `config` describes: nothing but the
     /// list of endpoints and their weights differs.
     pub(crate) fn can_become(&self, config: &model::Cluster) -> bool {
@@ -159,6 +173,7 @@ impl Cluster {
             safe_resends,
             proxy_protocol,
             tcp,
+            speaks_first,
         } = config;
         let own = &self.config;
         own.name == *name
@@ -174,6 +189,7 @@ impl Cluster {
             && own.safe_resends == *safe_resends
             && own.proxy_protocol == *proxy_protocol
             && own.tcp == *tcp
+            && own.speaks_first == *speaks_first
     }
 
     /// Takes on the endpoints of a configuration that this cluster [`Self::can_become`]. Returns

@@ -18,16 +18,16 @@ mod body;
 mod config;
 mod first_bytes;
 mod heads;
-mod reading;
 mod http2;
+mod reading;
 
 pub use self::{
     body::body,
     config::config,
-    first_bytes::{detect, path, proxy_protocol},
+    first_bytes::{client_hello, detect, path, proxy_protocol},
     heads::{request, response},
-    reading::{Framing, Head, Reading, read_request, read_response},
     http2::{http2_request, http2_response, http2_trailers},
+    reading::{Framing, Head, Reading, read_request, read_response},
 };
 
 use crate::h1::Limits;
@@ -38,6 +38,7 @@ pub type Target = fn(&[u8]);
 /// Every target with its name, which is also that of its corpus.
 pub const TARGETS: &[(&str, Target)] = &[
     ("body", body),
+    ("client_hello", client_hello),
     ("config", config),
     ("detect", detect),
     ("http2_request", http2_request),

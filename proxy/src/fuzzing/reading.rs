@@ -111,7 +111,7 @@ fn plain(bytes: &[u8], fields: &Fields) -> Vec<(Vec<u8>, Vec<u8>)> {
 const fn minor(version: Version) -> u8 {
     match version {
         Version::Http10 => 0,
-        Version::Http11 => 1,
+        Version::Http11 | Version::Http2 => 1,
     }
 }
 

@@ -8,8 +8,6 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use outrigger_config::model::SendProxyProtocol;
-
 use super::{
     Conn,
     exchange::Stop,
@@ -96,7 +94,7 @@ async fn one_try(
     begin(conn, ledger, rule, endpoint, patience, began);
     let in_flight = endpoint.start();
     let worker = Rc::clone(&conn.worker);
-    let private = cluster.config.proxy_protocol != SendProxyProtocol::Off;
+    let private = cluster.is_greeted();
     let want = want(&worker, cluster, endpoint, private, began);
     let (mut upstream, mut upload, origin);
     if carrier(cluster, state.request.version) == Carrier::Http1 {
@@ -132,7 +130,7 @@ async fn one_try(
             response,
             send,
             recv: None,
-            lease,
+            _lease: lease,
         }));
     }
     let outcome = head::head(conn, state, cluster, &mut upstream, &mut upload, patience).await;

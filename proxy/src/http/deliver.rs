@@ -50,44 +50,9 @@ pub(super) async fn response(
         in_flight,
         mut upload,
     } = exchange;
-    // A request that is still coming when it is answered will not be read to its end.
-    let mut close = !state.request.keep_alive || conn.is_leaving() || !upload.is_read();
-    let (encoding, body) = framing(state.response.body, state.request.version, &mut close);
-    let delivery = Delivery {
-        body,
-        close,
-        version: state.request.version,
-        upgrade: false,
-    };
     edit(state, rule, backend, &in_flight.endpoint);
-    let mut out = std::mem::take(&mut state.to_downstream);
-    out.clear();
-    let end = upstream.is_read(state.response.body);
-    match &mut conn.side {
-        Downstream::Http1(_) => {
-            write_response(&mut out, &state.answer(), &state.response_edits, delivery);
-            ledger.sent += out.len() as u64;
-        }
-        Downstream::Http2(stream) => {
-            begin_answer(stream, state, end)?;
-            ledger.sent += state.response.len as u64;
-        }
-        Downstream::Driven => {}
-    }
-    if upstream.carrier() == Carrier::Http1 {
-        state.upstream.consume(state.response.len);
-    }
-    ledger.status = state.response.status;
-    let mut pump = Transfer::new(
-        upstream.carrier(),
-        conn.side.carrier(),
-        plan(
-            conn,
-            if end { Body::None } else { state.response.body },
-            encoding,
-        ),
-        out,
-    );
+    let (mut pump, delivery) = begin(conn, state, ledger, &upstream, &upload)?;
+    let mut close = delivery.close;
     let mut turns = 0_u32;
     let read = poll_fn(|cx| {
         turns = turns.saturating_add(1);
@@ -133,7 +98,7 @@ pub(super) async fn response(
         Ok(()) if close => Ok(parting(state, request_read)),
         Ok(()) => Ok(Next::KeepAlive),
         // Nothing has left yet: the client can still be told properly.
-        Err(failure) if untouched => {
+        Err(failure) if untouched && !conn.is_stream() => {
             ledger.status = 0;
             ledger.sent = 0;
             Err(failure.into())
@@ -142,7 +107,9 @@ pub(super) async fn response(
             // The end of the connection is the end of the body to this client: only a reset tells
             // that it is not.
             match &mut conn.side {
-                Downstream::Http1(stream) if body == Body::UntilClose => stream.reset_on_drop(),
+                Downstream::Http1(stream) if delivery.body == Body::UntilClose => {
+                    stream.reset_on_drop();
+                }
                 _ => {}
             }
             Err(Stop {
@@ -151,6 +118,47 @@ pub(super) async fn response(
             })
         }
     }
+}
+
+/// Hands the head on, and lines up the body behind it.
+fn begin(
+    conn: &mut Conn,
+    state: &mut State,
+    ledger: &mut Ledger,
+    upstream: &Upstream,
+    upload: &Upload,
+) -> Result<(Transfer, Delivery), Failure> {
+    // A request that is still coming when it is answered will not be read to its end.
+    let mut close = !state.request.keep_alive || conn.is_leaving() || !upload.is_read();
+    let (encoding, body) = framing(state.response.body, state.request.version, &mut close);
+    let delivery = Delivery {
+        body,
+        close,
+        version: state.request.version,
+        upgrade: false,
+    };
+    let mut out = std::mem::take(&mut state.to_downstream);
+    out.clear();
+    let end = upstream.is_read(state.response.body);
+    match &mut conn.side {
+        Downstream::Http1(_) => {
+            write_response(&mut out, &state.answer(), &state.response_edits, delivery);
+            ledger.sent += out.len() as u64;
+        }
+        Downstream::Http2(stream) => {
+            begin_answer(stream, state, end)?;
+            ledger.sent += state.response.len as u64;
+        }
+        Downstream::Driven => {}
+    }
+    if upstream.carrier() == Carrier::Http1 {
+        state.upstream.consume(state.response.len);
+    }
+    ledger.status = state.response.status;
+    let rest = if end { Body::None } else { state.response.body };
+    let plan = plan(conn, rest, encoding);
+    let (from, to) = (upstream.carrier(), conn.side.carrier());
+    Ok((Transfer::new(from, to, plan, out), delivery))
 }
 
 /// How the response's body is moved.
@@ -208,10 +216,10 @@ fn framing(body: Body, version: Version, close: &mut bool) -> (Encoding, Body) {
 /// Sends the head on a stream.
 fn begin_answer(stream: &mut ServerStream, state: &State, end: bool) -> Result<(), Failure> {
     let response = http2::write_response(&state.answer(), &state.response_edits)?;
-    let sent = stream.respond.send_response(response, end);
+    let begun = stream.respond.send_response(response, end);
     stream.answered = true;
-    let send = sent.map_err(|_| Failure::new(Cause::ClientGone, "before the response"))?;
-    stream.send = Some(send);
+    let body = begun.map_err(|_| Failure::new(Cause::ClientGone, "before the response"))?;
+    stream.send = Some(body);
     Ok(())
 }
 
@@ -279,7 +287,12 @@ fn poll_relay(
     let moved = pump.poll(cx, upstream.source(), &mut state.upstream, conn.side.sink());
     match moved {
         Poll::Ready(Ok(progress)) => return Poll::Ready(Ok(progress)),
-        Poll::Ready(Err(broken)) => return Poll::Ready(Err(why(broken))),
+        Poll::Ready(Err(broken)) => {
+            if let (Broken::Reset(reason), Downstream::Http2(stream)) = (broken, &mut conn.side) {
+                stream.reason = reason;
+            }
+            return Poll::Ready(Err(why(broken)));
+        }
         Poll::Pending => {}
     }
     upload.poll(cx, conn, state, upstream)?;

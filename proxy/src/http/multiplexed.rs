@@ -232,10 +232,11 @@ async fn serve_stream(mut conn: Conn, parts: http::request::Parts) {
         Err(failure) => Box::pin(exchange::refuse(&mut conn, &mut state, failure)).await,
     };
     if let (Next::Drop, Downstream::Http2(stream)) = (next, &mut conn.side) {
-        let reason = if stream.answered {
-            Reason::INTERNAL_ERROR
-        } else {
-            Reason::CANCEL
+        // Of an answer that broke off nothing else can be said any more.
+        let reason = match stream.reason {
+            Some(reason) => reason,
+            None if stream.answered => Reason::INTERNAL_ERROR,
+            None => Reason::CANCEL,
         };
         stream.reset(reason);
     }

@@ -158,11 +158,6 @@ impl Pump {
         self.out.len() as u64
     }
 
-    /// Whether everything is written.
-    pub(super) fn is_done(&self) -> bool {
-        self.ended && !self.is_blocked()
-    }
-
     /// Whether nothing has ever left.
     pub(super) fn is_untouched(&self) -> bool {
         !self.touched
@@ -436,7 +431,7 @@ mod tests {
             pump.poll_flush(&mut cx, &mut buffer, &mut sink),
             Poll::Ready(Err(_))
         ));
-        assert!(pump.source_done() && !pump.is_done());
+        assert!(pump.source_done() && pump.is_blocked());
         (pump, buffer)
     }
 

@@ -8,8 +8,6 @@ use std::{
     task::Poll,
 };
 
-use outrigger_config::model::UpstreamProtocol;
-
 use super::{
     Conn,
     patience::Patience,
@@ -38,9 +36,10 @@ pub(super) struct Failed {
 
 /// What the cluster's endpoints are spoken to with.
 pub(super) fn carrier(cluster: &Cluster, version: Version) -> Carrier {
-    match (cluster.config.protocol, version) {
-        (UpstreamProtocol::Http2, _) | (UpstreamProtocol::Auto, Version::Http2) => Carrier::Http2,
-        _ => Carrier::Http1,
+    if cluster.speaks_http2(version == Version::Http2) {
+        Carrier::Http2
+    } else {
+        Carrier::Http1
     }
 }
 

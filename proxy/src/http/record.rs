@@ -181,6 +181,8 @@ impl Ledger {
                 Version::Http11 => "HTTP/1.1",
                 Version::Http2 => "HTTP/2",
             }),
+            sni: None,
+            alpn: None,
             status: (self.status > 0 || self.failure.is_some()).then(|| self.logged_status()),
             received: self.received + self.body_received,
             sent: self.sent + self.body_sent,

@@ -86,7 +86,7 @@ enum To {
 }
 
 impl Relay {
-    pub(super) fn new(from: Carrier, to: Carrier, plan: Plan, out: Vec<u8>) -> Self {
+    pub(super) fn new(from: Carrier, to: Carrier, plan: &Plan, out: Vec<u8>) -> Self {
         let ended = plan.body == Body::None;
         Self {
             from: match from {
@@ -126,7 +126,7 @@ impl Relay {
     }
 
     /// A whole body of ours, towards HTTP/2.
-    pub(super) fn of(body: Bytes, plan: Plan) -> Self {
+    pub(super) fn of(body: Bytes, plan: &Plan) -> Self {
         let mut relay = Self::new(Carrier::Http2, Carrier::Http2, plan, Vec::new());
         relay.payload = body;
         relay.ended = true;

@@ -199,7 +199,7 @@ async fn send_stream(
             from_upstream: false,
             budget: conn.worker.budget.clone(),
         };
-        let mut relay = Relay::of(body, plan);
+        let mut relay = Relay::of(body, &plan);
         let began = now();
         let mut patience = Patience::new(began, None, conn.listener.http.stream_idle_timeout);
         patience.arm(&conn.timer, began);

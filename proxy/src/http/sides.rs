@@ -29,6 +29,8 @@ pub(crate) struct ServerStream {
     pub(super) send: Option<SendStream<Bytes>>,
     /// The response's head was sent.
     pub(super) answered: bool,
+    /// Why the endpoint reset its stream, for the client to be told the same.
+    pub(super) reason: Option<Reason>,
 }
 
 /// The endpoint's side.
@@ -44,7 +46,7 @@ pub(super) struct ClientStream {
     /// From the response's head on.
     pub(super) recv: Option<RecvStream>,
     /// Last, so that the stream is gone before its place is free.
-    pub(super) lease: Lease,
+    pub(super) _lease: Lease,
 }
 
 impl Downstream {
@@ -87,6 +89,7 @@ impl ServerStream {
             respond,
             send: None,
             answered: false,
+            reason: None,
         }
     }
 

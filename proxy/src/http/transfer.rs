@@ -52,7 +52,7 @@ impl Transfer {
         if (from, to) == (Carrier::Http1, Carrier::Http1) {
             Self::Pump(Pump::new(plan, out))
         } else {
-            Self::Relay(Box::new(Relay::new(from, to, plan, out)))
+            Self::Relay(Box::new(Relay::new(from, to, &plan, out)))
         }
     }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use prometheus_client::{metrics::MetricType, registry::Unit};
 
 use super::{
+    metrics::{EarlyDial, Spoke},
     registry::Gathered,
     samples::{Samples, Value},
 };
@@ -119,6 +120,23 @@ pub(super) static FAMILIES: &[Family] = &[
         },
     )
     .in_unit("bytes"),
+    family(
+        MetricType::Counter,
+        "outrigger_connections_detected",
+        &["listener", "protocol"],
+        "Connections of `auto` listeners by what they turned out to speak; `server_first`: the \
+         server spoke before the client; `none`: nobody did within `detect_timeout`",
+        |all, out| out.words(&all.listeners, Spoke::WORDS, |c| &c.detected),
+    ),
+    family(
+        MetricType::Counter,
+        "outrigger_early_dials",
+        &["listener", "outcome"],
+        "Times the cluster of an `auto` listener was dialed before the client had spoken; \
+         `greeted`: the server spoke first; `used`: it serves the client all the same; `in_vain`: \
+         it does not",
+        |all, out| out.words(&all.listeners, EarlyDial::WORDS, |c| &c.early_dials),
+    ),
     // Requests, by route.
     family(
         MetricType::Counter,
@@ -222,6 +240,13 @@ pub(super) static FAMILIES: &[Family] = &[
         &["cluster"],
         "Connections to endpoints open now, in use or idle",
         |all, out| out.sums(&all.clusters, |c| c.connections.value().cast_unsigned()),
+    ),
+    family(
+        MetricType::Counter,
+        "outrigger_upstream_tls_connections",
+        &["cluster"],
+        "TLS connections passed through by the name they ask for",
+        |all, out| out.sums(&all.clusters, |c| c.tls_connections.value()),
     ),
     family(
         MetricType::Counter,

@@ -19,7 +19,6 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 use http::Request;
-use outrigger_config::model;
 
 use super::{
     Origin, Want,
@@ -83,7 +82,7 @@ impl Pools {
         loop {
             // Who comes now does not overtake who waits.
             if waited || pool.nobody_waits() {
-                if let Some(lease) = pool.stream(want.cluster, now_or(want.now, waited)) {
+                if let Some(lease) = pool.stream(now_or(want.now, waited)) {
                     want.cluster.cells.at(want.worker).reused.inc();
                     return Ok((lease, Origin::Reused));
                 }
@@ -97,7 +96,7 @@ impl Pools {
             waited = true;
             let found = pool
                 .wait(&want, || {
-                    pool.stream(want.cluster, now())
+                    pool.stream(now())
                         .map(Found::Stream)
                         .or_else(|| (!pool.links.connecting.get()).then_some(Found::Turn))
                 })
@@ -136,7 +135,7 @@ impl Links {
             let idle = link.streams.get() == 0
                 && now.saturating_sub(link.idle_since.get())
                     > settings.idle_timeout.as_nanos() as u64;
-            !(gone || idle || link.is_spent(now, settings))
+            !(gone || idle || link.is_spent(now))
         });
     }
 
@@ -167,8 +166,7 @@ impl Links {
 
 impl Pool {
     /// A place on a connection that has one left.
-    fn stream(self: &Rc<Self>, cluster: &Arc<Cluster>, now: u64) -> Option<Lease> {
-        let settings = &cluster.config.pool;
+    fn stream(self: &Rc<Self>, now: u64) -> Option<Lease> {
         loop {
             let link = {
                 let list = self.links.list.borrow();
@@ -179,7 +177,7 @@ impl Pool {
                 .sender
                 .borrow_mut()
                 .poll_ready(&mut Context::from_waker(Waker::noop()));
-            if link.is_spent(now, settings) || matches!(ready, Poll::Ready(Err(_))) {
+            if link.is_spent(now) || matches!(ready, Poll::Ready(Err(_))) {
                 self.links.forget(&link);
                 continue;
             }
@@ -298,7 +296,8 @@ impl Link {
         !self.leaving.get() && (self.streams.get() as usize) < limit
     }
 
-    fn is_spent(&self, now: u64, settings: &model::Pool) -> bool {
+    fn is_spent(&self, now: u64) -> bool {
+        let settings = &self.cluster.config.pool;
         let too_old = !settings.max_lifetime.is_zero()
             && now.saturating_sub(self.opened) >= settings.max_lifetime.as_nanos() as u64;
         too_old || (settings.max_requests > 0 && self.requests.get() >= settings.max_requests)
@@ -323,14 +322,6 @@ impl Lease {
                 "the connection takes no more requests",
             )
         })
-    }
-
-    /// Whether the peer has said that it understands extended CONNECT (RFC 8441).
-    pub(crate) fn knows_extended_connect(&self) -> bool {
-        self.link
-            .sender
-            .borrow()
-            .is_extended_connect_protocol_enabled()
     }
 }
 

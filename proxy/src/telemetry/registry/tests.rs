@@ -6,7 +6,10 @@ use prometheus_client::metrics::MetricType;
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::Cause;
+use crate::{
+    error::Cause,
+    telemetry::metrics::{EarlyDial, Spoke},
+};
 
 fn scrape(metrics: &Metrics) -> String {
     let mut out = String::new();
@@ -33,6 +36,8 @@ fn busy() -> Metrics {
         cells.received.add(100);
         cells.sent.add(1_000);
         cells.failures.inc(Cause::NoRoute);
+        cells.spoke(Spoke::Silent);
+        cells.dialed_early(EarlyDial::InVain);
     }
     let route = metrics.route("shop");
     let cells = route.at(1);
@@ -63,6 +68,8 @@ fn samples_read_as_they_should() {
         r#"outrigger_connections_total{listener="web"} 4"#,
         r#"outrigger_connections_active{listener="web"} 2"#,
         r#"outrigger_bytes_total{listener="web",direction="received"} 200"#,
+        r#"outrigger_connections_detected_total{listener="web",protocol="none"} 2"#,
+        r#"outrigger_early_dials_total{listener="web",outcome="in_vain"} 2"#,
         r#"outrigger_requests_total{route="shop",class="none"} 1"#,
         r#"outrigger_requests_total{route="shop",class="2xx"} 1"#,
         r#"outrigger_failures_total{scope="listener",name="web",cause="route_not_found"} 2"#,
