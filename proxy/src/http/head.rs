@@ -142,24 +142,21 @@ fn poll_frames(
     limits: &Limits,
     asked: Asked,
 ) -> Poll<Result<usize, Lost>> {
-    let parts = match stream.response.poll_informational(cx) {
-        Poll::Ready(Some(Ok(interim))) => interim.into_parts().0,
+    let (parts, end) = match stream.response.poll_informational(cx) {
+        Poll::Ready(Some(Ok(interim))) => (interim.into_parts().0, false),
         Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(lost(&error))),
         Poll::Ready(None) | Poll::Pending => {
             match std::task::ready!(Pin::new(&mut stream.response).poll(cx)) {
                 Ok(response) => {
                     let (parts, recv) = response.into_parts();
+                    let end = recv.is_end_stream();
                     stream.recv = Some(recv);
-                    parts
+                    (parts, end)
                 }
                 Err(error) => return Poll::Ready(Err(lost(&error))),
             }
         }
     };
-    let end = stream
-        .recv
-        .as_ref()
-        .is_none_or(h2::RecvStream::is_end_stream);
     http2::read_response(
         &parts,
         end,
