@@ -19,6 +19,7 @@ pub mod client;
 pub mod files;
 pub mod http;
 pub mod metrics;
+pub mod names;
 pub mod process;
 pub mod proxy;
 pub mod reader;

@@ -63,7 +63,7 @@ crate::engine::model! {
         /// Longest time an answer is kept, whatever its TTL.
         /// Why: an endpoint that moved is found again, whatever its record promised.
         max_ttl: Duration = Duration::from_mins(5), in Duration::from_secs(1)..=Duration::from_hours(24);
-        /// How long one resolution may take.
+        /// How long one resolution may take, and how long a new table waits at most for the first answers to its names.
         /// Why: the resolver's own default (resolv.conf, `timeout:5`).
         timeout: Duration = Duration::from_secs(5), in Duration::from_millis(100)..=Duration::from_mins(1);
         /// Endpoints one name may yield; further answers are left out.
