@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::Checker;
+use super::{Checker, listeners::check_tcp};
 use crate::model::{Balance, Cluster, Endpoint, HashOn, is_token};
 
 pub(super) fn check(checker: &mut Checker<'_>, cluster: &Cluster) {
@@ -33,6 +33,7 @@ pub(super) fn check(checker: &mut Checker<'_>, cluster: &Cluster) {
         }
     }
     check_endpoints(&cluster.endpoints, checker);
+    check_tcp(&cluster.tcp, checker);
     check_balance(&cluster.balance, checker);
 }
 

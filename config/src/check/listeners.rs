@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::{Checker, Names};
-use crate::model::{BindAddress, Config, HttpOptions, Listener, Protocol, is_token};
+use crate::model::{BindAddress, Config, HttpOptions, Listener, Protocol, TcpOptions, is_token};
 
 pub(super) fn check(
     listener: &Listener,
@@ -22,6 +22,11 @@ pub(super) fn check(
                 let expected = "no routes with `protocol: tcp`; its connections go to `cluster`";
                 checker.problem_at("routes", "found routes", expected);
             }
+            // Limits that somebody counts on, and that nothing would hold.
+            if listener.http != HttpOptions::default() {
+                let expected = "no settings of HTTP with `protocol: tcp`";
+                checker.problem_at("http", "found settings", expected);
+            }
         }
         Protocol::Http if listener.cluster.is_some() => {
             let expected = "no cluster with `protocol: http`; requests go where their routes say";
@@ -29,6 +34,12 @@ pub(super) fn check(
         }
         Protocol::Http | Protocol::Auto => {}
     }
+    let waits = listener.detect_timeout != Listener::DETECT_TIMEOUT;
+    if listener.protocol != Protocol::Auto && waits {
+        let expected = "no detect_timeout without `protocol: auto`; nothing is detected";
+        checker.problem_at("detect_timeout", "found a time", expected);
+    }
+    check_tcp(&listener.tcp, checker);
     if let Some(cluster) = &listener.cluster {
         checker.field("cluster", |checker| checker.reference(cluster, clusters));
     }
@@ -43,6 +54,20 @@ pub(super) fn check(
         });
     }
     checker.field("http", |checker| check_http(&listener.http, checker));
+}
+
+/// The kernel counts in seconds.
+pub(super) fn check_tcp(tcp: &TcpOptions, checker: &mut Checker<'_>) {
+    checker.field("tcp", |checker| {
+        for (name, time) in [
+            ("keepalive_time", tcp.keepalive_time),
+            ("keepalive_interval", tcp.keepalive_interval),
+        ] {
+            if time.subsec_nanos() > 0 {
+                checker.problem_at(name, format!("found {time:?}"), "whole seconds");
+            }
+        }
+    });
 }
 
 fn check_http(http: &HttpOptions, checker: &mut Checker<'_>) {

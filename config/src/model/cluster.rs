@@ -38,7 +38,7 @@ crate::engine::model! {
         /// Send a PROXY protocol header first. HTTP connections are then not shared between clients.
         /// Why: an endpoint that does not expect it takes it for data.
         proxy_protocol: SendProxyProtocol = SendProxyProtocol::Off;
-        /// Socket options of connections to the endpoints.
+        /// Socket options of TCP connections to the endpoints.
         tcp: TcpOptions = TcpOptions::default();
     }
 
@@ -118,7 +118,7 @@ crate::engine::model! {
         hash_on: Vec<HashOn>;
         /// Least number of points on the ring.
         /// Why: Envoy's value.
-        min_size: u32 = 1_024, in 1..=8_388_608;
+        min_size: u32 = 1_024, in 1..=4_194_304;
     }
 
     /// Maglev.
@@ -147,10 +147,11 @@ crate::engine::model! {
         /// Open connections per endpoint, over all workers.
         /// Why: Envoy's value.
         max_connections: u32 = 1_024, in 1..=1_000_000;
-        /// Idle connections kept per endpoint, over all workers.
+        /// Idle connections kept per endpoint, over all workers, of whom each has its share.
         /// Why: what a burst opened need not stay open.
         max_idle: u32 = 256, in 0..=1_000_000;
-        /// Requests per endpoint that wait for a connection, over all workers; further ones get 503.
+        /// Requests per endpoint that wait for a connection, over all workers, of whom each has its
+        /// share; further ones get 503.
         /// Why: Envoy's value.
         max_pending: u32 = 1_024, in 0..=1_000_000;
         /// How long a request may wait for a connection; else 503.

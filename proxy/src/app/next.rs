@@ -180,3 +180,33 @@ impl App {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn files_that_follow_one_another_serve_in_the_end() {
+        let began = Instant::now();
+        let at = |seconds| {
+            let now = began + Duration::from_secs(seconds);
+            Next {
+                snapshot: Snapshot::empty(),
+                names: HashMap::new(),
+                due: now + Duration::from_secs(5),
+                latest: now + Duration::from_secs(10),
+                asked: Vec::new(),
+                outdated: false,
+            }
+        };
+        let mut next = at(0);
+        for (seconds, due) in [(4, 9), (8, 10), (9, 10)] {
+            let mut newer = at(seconds);
+            newer.supersede(next);
+            assert_eq!(newer.due, began + Duration::from_secs(due), "{seconds}");
+            next = newer;
+        }
+    }
+}
