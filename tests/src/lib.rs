@@ -20,6 +20,7 @@ pub mod files;
 pub mod http;
 pub mod metrics;
 pub mod mutations;
+pub mod names;
 pub mod process;
 pub mod proxy;
 pub mod reader;

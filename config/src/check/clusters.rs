@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::Checker;
+use super::{Checker, listeners::check_tcp};
 use crate::model::{
     Balance, Cluster, Endpoint, HashOn, SendProxyProtocol, UpstreamProtocol, is_token,
 };
@@ -41,6 +41,7 @@ pub(super) fn check(checker: &mut Checker<'_>, cluster: &Cluster) {
         checker.problem_at("proxy_protocol", found, "`off`, or `protocol: http1`");
     }
     check_endpoints(&cluster.endpoints, checker);
+    check_tcp(&cluster.tcp, checker);
     check_balance(&cluster.balance, checker);
 }
 

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::{Checker, Names};
-use crate::model::{BindAddress, Config, HttpOptions, Listener, Name, Protocol, is_token};
+use crate::model::{
+    BindAddress, Config, HttpOptions, Listener, Name, Protocol, TcpOptions, is_token,
+};
 
 /// Names that a listener may refer to.
 pub(super) struct Known<'a> {
@@ -22,6 +24,7 @@ pub(super) fn check(listener: &Listener, known: &Known<'_>, checker: &mut Checke
         });
     }
     check_routes("routes", listener.routes.as_deref(), known.routes, checker);
+    check_tcp(&listener.tcp, checker);
     let tls_routes = listener.tls_routes.as_deref();
     check_routes("tls_routes", tls_routes, known.tls_routes, checker);
     checker.field("http", |checker| check_http(&listener.http, checker));
@@ -47,6 +50,11 @@ fn check_protocol(listener: &Listener, known: &Known<'_>, checker: &mut Checker<
                 let expected = "no routes with `protocol: tcp`; its connections go to `cluster`";
                 checker.problem_at("routes", "found routes", expected);
             }
+            // Limits that somebody counts on, and that nothing would hold.
+            if listener.http != HttpOptions::default() {
+                let expected = "no settings of HTTP with `protocol: tcp`";
+                checker.problem_at("http", "found settings", expected);
+            }
         }
         Protocol::TlsPassthrough => {
             if listener.routes.is_some() {
@@ -65,6 +73,11 @@ fn check_protocol(listener: &Listener, known: &Known<'_>, checker: &mut Checker<
                 );
             }
         }
+    }
+    let waits = listener.detect_timeout != Listener::DETECT_TIMEOUT;
+    if waits && matches!(listener.protocol, Protocol::Http | Protocol::Tcp) {
+        let expected = "no detect_timeout with `protocol: http` or `tcp`; nothing is detected";
+        checker.problem_at("detect_timeout", "found a time", expected);
     }
     if listener.tls_routes.is_some() && matches!(listener.protocol, Protocol::Http | Protocol::Tcp)
     {
@@ -85,6 +98,20 @@ fn check_routes(
         if !seen.insert(name) {
             let found = format!("{:?} is there twice", name.as_str());
             checker.problem(found, "each route once");
+        }
+    });
+}
+
+/// The kernel counts in seconds.
+pub(super) fn check_tcp(tcp: &TcpOptions, checker: &mut Checker<'_>) {
+    checker.field("tcp", |checker| {
+        for (name, time) in [
+            ("keepalive_time", tcp.keepalive_time),
+            ("keepalive_interval", tcp.keepalive_interval),
+        ] {
+            if time.subsec_nanos() > 0 {
+                checker.problem_at(name, format!("found {time:?}"), "whole seconds");
+            }
         }
     });
 }

@@ -47,7 +47,7 @@ crate::engine::model! {
         /// listener with `protocol: auto` names this cluster.
         /// Why: no setting should be needed for a database to greet at once.
         speaks_first: SpeaksFirst = SpeaksFirst::Learn;
-        /// Socket options of connections to the endpoints.
+        /// Socket options of TCP connections to the endpoints.
         tcp: TcpOptions = TcpOptions::default();
     }
 
@@ -137,7 +137,7 @@ crate::engine::model! {
         hash_on: Vec<HashOn>;
         /// Least number of points on the ring.
         /// Why: Envoy's value.
-        min_size: u32 = 1_024, in 1..=8_388_608;
+        min_size: u32 = 1_024, in 1..=4_194_304;
     }
 
     /// Maglev.
@@ -166,10 +166,11 @@ crate::engine::model! {
         /// Open connections per endpoint, over all workers.
         /// Why: Envoy's value.
         max_connections: u32 = 1_024, in 1..=1_000_000;
-        /// Idle connections kept per endpoint, over all workers.
+        /// Idle connections kept per endpoint, over all workers, of whom each has its share.
         /// Why: what a burst opened need not stay open.
         max_idle: u32 = 256, in 0..=1_000_000;
-        /// Requests per endpoint that wait for a connection, over all workers; further ones get 503.
+        /// Requests per endpoint that wait for a connection, over all workers, of whom each has its
+        /// share; further ones get 503.
         /// Why: Envoy's value.
         max_pending: u32 = 1_024, in 0..=1_000_000;
         /// How long a request may wait for a connection; else 503.

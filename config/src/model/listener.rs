@@ -27,7 +27,7 @@ crate::engine::model! {
         /// Connections at one time; further ones are closed at once and counted.
         /// Why: a quarter of `mesh.limits.connections`: one listener cannot take them all.
         max_connections: u32 = 16_384, in 1..=10_000_000;
-        /// Connections the kernel queues before they are accepted.
+        /// Connections the kernel queues for each worker before they are accepted.
         /// Why: Linux' own limit (`net.core.somaxconn`).
         backlog: u32 = 4_096, in 1..=65_535;
         /// Whether connections begin with a PROXY protocol header (v1 or v2).
@@ -36,18 +36,18 @@ crate::engine::model! {
         /// How long `auto` waits for the first bytes, of client or server, before a connection counts as opaque (or,
         /// without `cluster`, is closed); how long a `ClientHello` that is read for its name may take.
         /// Why: Linkerd's value.
-        detect_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(1)..=Duration::from_mins(10);
+        detect_timeout: Duration = Listener::DETECT_TIMEOUT, in Duration::from_millis(1)..=Duration::from_mins(10);
         /// `auto` with a `cluster`: how long a client may be silent until the cluster is dialed, in case the
         /// server speaks first there. What was seen shortens it to nothing, or makes it longer; see `clusters[].speaks_first`.
         /// Why: a client that speaks first has spoken by then, and a greeting is not noticeably later for it.
         dial_after: Duration = Duration::from_millis(1), in Duration::ZERO..=Duration::from_mins(10);
-        /// Opaque connections: closed after this long without a byte in either direction. `0s`: never.
+        /// Opaque connections and tunnels: closed after this long without a byte in either direction. `0s`: never.
         /// Why: Envoy's value.
         idle_timeout: Duration = Duration::from_hours(1);
         /// Any connection: asked to leave (HTTP) or closed (TCP) at this age. `0s`: never.
         /// Why: long connections are often meant to be long.
         max_lifetime: Duration = Duration::ZERO;
-        /// Socket options of accepted connections.
+        /// Socket options of accepted TCP connections.
         tcp: TcpOptions = TcpOptions::default();
         /// Limits and manners of HTTP.
         http: HttpOptions = HttpOptions::default();
@@ -86,12 +86,12 @@ crate::engine::model! {
 
     /// Socket options.
     pub struct TcpOptions {
-        /// Idle time before the first keepalive probe. `0s`: no probes.
+        /// Idle time before the first keepalive probe, in whole seconds. `0s`: no probes.
         /// Why: cloud load balancers and NAT forget flows that are idle for about 350 s.
-        keepalive_time: Duration = Duration::from_mins(3);
-        /// Time between probes.
+        keepalive_time: Duration = Duration::from_mins(3), in Duration::ZERO..=Duration::from_hours(9);
+        /// Time between probes, in whole seconds.
         /// Why: with three probes a peer that is gone is noticed within 90 s.
-        keepalive_interval: Duration = Duration::from_secs(30);
+        keepalive_interval: Duration = Duration::from_secs(30), in Duration::from_secs(1)..=Duration::from_hours(9);
         /// Unanswered probes that end a connection.
         /// Why: one lost packet is no lost peer.
         keepalive_probes: u32 = 3, in 1..=100;
@@ -118,7 +118,7 @@ crate::engine::model! {
         /// Fields in a head or a trailer section; else 431.
         /// Why: above the 100 of Envoy and Apache httpd; each costs time.
         max_headers: u32 = 128, in 8..=4_096;
-        /// Length of a request line; else 414.
+        /// Length of a request line; else 414 (431 where `max_header_size` is less).
         /// Why: RFC 9112 section 3 asks for at least 8,000 bytes.
         max_request_line: ByteSize = ByteSize(16_384), in ByteSize(256)..=ByteSize(1 << 20);
         /// Size of a request body; else 413. Absent: no limit.
@@ -161,4 +161,9 @@ crate::engine::model! {
         /// Why: 10 Gbit/s over 13 ms.
         max_window: ByteSize = ByteSize(16 << 20), in ByteSize(65_535)..=ByteSize(1 << 30);
     }
+}
+
+impl Listener {
+    /// The default; where nothing is detected another one is an error.
+    pub(crate) const DETECT_TIMEOUT: Duration = Duration::from_secs(10);
 }

@@ -366,6 +366,26 @@ const PROCESS_AND_LISTENERS: Table = &[
         &["3:17: probes.bind: the address is taken by admin.bind; expected an address of its own"],
     ),
     (
+        "listeners: [{ name: a, bind: 127.0.0.1:80, protocol: tcp, cluster: c, detect_timeout: 1s, http: { max_body_size: 1KiB } }]\nclusters: [{ name: c, endpoints: [] }]",
+        &[
+            "2:87: listeners[0].detect_timeout: found a time; expected no detect_timeout with `protocol: http` or `tcp`; nothing is detected",
+            "2:97: listeners[0].http: found settings; expected no settings of HTTP with `protocol: tcp`",
+        ],
+    ),
+    (
+        "listeners: [{ name: a, bind: 127.0.0.1:80, tcp: { keepalive_time: 1500ms } }]\nclusters: [{ name: c, endpoints: [], tcp: { keepalive_interval: 1001ms } }]",
+        &[
+            "2:67: listeners[0].tcp.keepalive_time: found 1.5s; expected whole seconds",
+            "3:65: clusters[0].tcp.keepalive_interval: found 1.001s; expected whole seconds",
+        ],
+    ),
+    (
+        "routes: [{ name: r, rules: [{ timeouts: { request: 1s }, filters: [{ direct_response: { status: 200 } }] }] }]",
+        &[
+            "2:41: routes[0].rules[0].timeouts: found timeouts; expected no timeouts where a filter answers; nothing is waited for",
+        ],
+    ),
+    (
         "mesh: { dns: { min_ttl: 10m, max_ttl: 1m } }",
         &["2:25: mesh.dns.min_ttl: longer than max_ttl; expected at most max_ttl"],
     ),

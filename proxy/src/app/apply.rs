@@ -1,24 +1,25 @@
 //! Putting a configuration to work: all of it, or nothing.
 //!
-//! Everything that can fail comes first (building, binding, opening files); then the table is
-//! swapped and the workers are told. What a failure leaves behind is dropped and the old
+//! Everything that can fail comes first (binding, opening files; building was in `next`); then the
+//! table is swapped and the workers are told. What a failure leaves behind is dropped and the old
 //! configuration serves on, untouched.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
-use outrigger_config::{Loaded, model};
+use outrigger_config::model;
 
-use super::App;
+use super::{
+    App,
+    faces::{Change, bind_face, faces},
+    next::Resolving,
+};
 use crate::{
-    admin::{self, Face, View},
-    cluster::Cluster,
-    control::dns::{self, DnsTask},
     net::{
         address::Address,
         listen::{Bound, ListenOptions, Sharing},
         options::SocketOptions,
     },
-    snapshot::{self, Snapshot},
+    snapshot::Snapshot,
     sys,
     telemetry::access_log::AccessLog,
     timer::now,
@@ -67,11 +68,11 @@ struct Key {
 /// Everything that was prepared and cannot fail any more.
 struct Prepared {
     snapshot: Snapshot,
+    names: HashMap<Arc<str>, Arc<Resolving>>,
     sockets: Vec<(Arc<str>, Key, Bound)>,
     access_log: LogChange,
     admin: Change,
     probes: Change,
-    dns: HashMap<Arc<str>, Arc<Resolving>>,
 }
 
 /// What happens to the access log.
@@ -80,53 +81,46 @@ enum LogChange {
     Replace(Option<(model::AccessLog, AccessLog)>),
 }
 
-/// What happens to a face.
-enum Change {
-    Keep,
-    Update(admin::Checked),
-    Replace(admin::Bound),
-    Close,
-}
-
-/// A name being resolved for a cluster.
-pub(super) struct Resolving {
-    cluster: Arc<Cluster>,
-    settings: model::Dns,
-    pub(super) task: DnsTask,
-}
-
 impl App {
-    /// Puts a configuration to work.
+    /// Puts a table to work. `outdated`: a newer one was refused meanwhile.
     ///
     /// # Errors
     /// Everything that stands against it, a line each; nothing has changed then.
-    pub(super) async fn apply(&mut self, loaded: Loaded) -> Result<(), String> {
-        let prepared = self.prepare(Arc::new(loaded)).await?;
+    pub(super) async fn apply(
+        &mut self,
+        snapshot: Snapshot,
+        names: HashMap<Arc<str>, Arc<Resolving>>,
+        outdated: bool,
+    ) -> Result<(), String> {
+        let prepared = self.prepare(snapshot, names)?;
         self.note_what_needs_a_restart(&prepared.snapshot);
-        self.carry_out(prepared).await
+        self.carry_out(prepared, outdated).await
     }
 
-    async fn prepare(&self, source: Arc<Loaded>) -> Result<Prepared, String> {
-        let previous = self.process.table.load_full();
-        let snapshot = snapshot::build(Arc::clone(&source), &previous, &self.metrics, now())?;
+    fn prepare(
+        &self,
+        snapshot: Snapshot,
+        names: HashMap<Arc<str>, Arc<Resolving>>,
+    ) -> Result<Prepared, String> {
+        let config = &snapshot.source.config;
         let mut problems = Vec::new();
-        let (admin, probes) = faces(&source.config);
-        let leaving = self.leaving(&source.config);
-        let sockets = self.bind(&source.config, &leaving, &mut problems);
-        let access_log = self.open_access_log(&source.config, &mut problems);
-        let admin = bind_face(self.admin.as_ref(), admin, &leaving, &mut problems);
-        let probes = bind_face(self.probes.as_ref(), probes, &leaving, &mut problems);
+        let (admin, probes) = faces(config);
+        let leaving = self.leaving(config);
+        let sockets = self.bind(config, &leaving, &mut problems);
+        let access_log = self.open_access_log(config, &mut problems);
+        let shared = |bind: &_| sharing(&leaving, bind);
+        let admin = bind_face(self.admin.as_ref(), admin, shared, &mut problems);
+        let probes = bind_face(self.probes.as_ref(), probes, shared, &mut problems);
         if !problems.is_empty() {
             return Err(problems.join("\n"));
         }
-        let dns = self.resolve(&snapshot, &source.config.mesh.dns).await;
         Ok(Prepared {
             snapshot,
+            names,
             sockets,
             access_log,
             admin,
             probes,
-            dns,
         })
     }
 
@@ -197,58 +191,15 @@ impl App {
         }
     }
 
-    /// Starts to resolve names, and waits a while for the first answers, so that a cluster that is
-    /// new in this table has its endpoints when the table serves.
-    async fn resolve(
-        &self,
-        snapshot: &Snapshot,
-        settings: &model::Dns,
-    ) -> HashMap<Arc<str>, Arc<Resolving>> {
-        let mut tasks = HashMap::new();
-        let running = self.shown.resolving();
-        for (name, cluster) in snapshot
-            .clusters
-            .iter()
-            .filter(|(_, c)| c.config.dns.is_some())
-        {
-            let kept = running
-                .get(name)
-                .filter(|r| Arc::ptr_eq(&r.cluster, cluster) && r.settings == *settings);
-            let resolving = kept.cloned().unwrap_or_else(|| {
-                let task = dns::spawn(Arc::clone(cluster), settings, now);
-                Arc::new(Resolving {
-                    cluster: Arc::clone(cluster),
-                    settings: settings.clone(),
-                    task,
-                })
-            });
-            tasks.insert(Arc::clone(name), resolving);
-        }
-        let first_answers = async {
-            for resolving in tasks.values() {
-                resolving.task.tried_once().await;
-            }
-        };
-        if tokio::time::timeout(settings.timeout, first_answers)
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                "some names are not resolved yet; their clusters have no endpoints until they are"
-            );
-        }
-        tasks
-    }
-
     /// From here on nothing fails.
-    async fn carry_out(&mut self, prepared: Prepared) -> Result<(), String> {
+    async fn carry_out(&mut self, prepared: Prepared, outdated: bool) -> Result<(), String> {
         let Prepared {
             snapshot,
+            names,
             sockets,
             access_log,
             admin,
             probes,
-            dns,
         } = prepared;
         let (version, source) = (snapshot.version, Arc::clone(&snapshot.source));
         let limit = source.config.mesh.limits.connections;
@@ -257,7 +208,7 @@ impl App {
             .store(limit, std::sync::atomic::Ordering::Relaxed);
         snapshot.change_endpoints(now());
         let before = self.process.table.swap(Arc::new(snapshot));
-        self.shown.resolve(dns);
+        self.shown.resolve(names);
         if let LogChange::Replace(log) = access_log {
             self.change_access_log(log);
         }
@@ -296,11 +247,10 @@ impl App {
         }
         self.retired.push(before);
         self.let_go_of_tables();
-        let view = || Arc::clone(&self.shown) as Arc<dyn View>;
-        change_face(&mut self.admin, admin, view());
-        change_face(&mut self.probes, probes, view());
-        self.metrics.config_applied(version, &source.hash);
-        self.shown.applied(self.addresses());
+        self.change_faces(admin, probes);
+        self.metrics
+            .config_applied(version, &source.hash, !outdated);
+        self.shown.applied(self.addresses(), !outdated);
         // The table before, and what reading took.
         sys::memory::trim();
         tracing::info!(version, hash = %source.hash, listeners = self.listening.len(), "the configuration serves");
@@ -375,61 +325,11 @@ impl Key {
     }
 }
 
-/// The faces that a configuration asks for.
-fn faces(config: &model::Config) -> (Option<Face>, Option<Face>) {
-    let admin = config.admin.clone().map(Face::Admin);
-    let probes = config.probes.clone().map(Face::Probes);
-    (admin, probes)
-}
-
 /// Our own socket is in nobody's way but that of others: it goes.
 fn sharing(leaving: &[&model::BindAddress], wanted: &model::BindAddress) -> Sharing {
     if leaving.iter().any(|own| is_in_the_way(own, wanted)) {
         Sharing::WithOwn
     } else {
         Sharing::Exclusive
-    }
-}
-
-fn bind_face(
-    current: Option<&admin::Server>,
-    wanted: Option<Face>,
-    leaving: &[&model::BindAddress],
-    problems: &mut Vec<String>,
-) -> Change {
-    let Some(wanted) = wanted else {
-        return Change::Close;
-    };
-    let name = wanted.name();
-    let sharing = sharing(leaving, wanted.bind());
-    let stays = current.is_some_and(|current| current.is(&wanted));
-    let change = admin::Checked::new(wanted).and_then(|checked| {
-        if stays {
-            return Ok(Change::Update(checked));
-        }
-        checked.bind(sharing).map(Change::Replace)
-    });
-    change.unwrap_or_else(|error| {
-        problems.push(format!("{name}: {error}"));
-        Change::Keep
-    })
-}
-
-fn change_face(face: &mut Option<admin::Server>, change: Change, view: Arc<dyn View>) {
-    match change {
-        Change::Keep => {}
-        Change::Update(checked) => {
-            if let Some(current) = face {
-                current.update(&checked);
-            }
-        }
-        Change::Replace(bound) => match bound.serve(view) {
-            Ok((server, serving)) => {
-                tokio::spawn(serving);
-                *face = Some(server);
-            }
-            Err(error) => tracing::error!(%error, "admin cannot be served"),
-        },
-        Change::Close => *face = None,
     }
 }

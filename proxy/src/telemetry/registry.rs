@@ -113,14 +113,14 @@ impl Metrics {
         Arc::clone(&self.access_log)
     }
 
-    /// A configuration was put to work.
-    pub(crate) fn config_applied(&self, generation: u64, hash: &str) {
+    /// A configuration was put to work. `newest`: no newer one was refused meanwhile.
+    pub(crate) fn config_applied(&self, generation: u64, hash: &str, newest: bool) {
         self.reloads_applied.fetch_add(1, Relaxed);
         *lock(&self.config) = ConfigState {
             generation,
             hash: clean(hash).into(),
             since: Some(Instant::now()),
-            rejected: false,
+            rejected: !newest,
         };
     }
 

@@ -245,7 +245,7 @@ probes: {{ bind: '0.0.0.0:{port}' }}\n{}",
         let log = proxy.process.stderr();
         log.contains("probes: cannot bind").then_some(log)
     });
-    assert!(log.contains("keeps serving"), "{log}");
+    assert!(log.contains("the last good one stays"), "{log}");
     assert_eq!(proxy.table(), table);
     assert_eq!(status(proxy.probes(), "/live", "localhost"), Some(200));
     assert_eq!(status(proxy.admin(), "/live", "new.example"), Some(421));

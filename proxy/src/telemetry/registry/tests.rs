@@ -53,7 +53,7 @@ fn busy() -> Metrics {
     cells.responses[5].inc();
     cells.latency.observe(Duration::from_micros(800));
     metrics.worker().at(0).panics.inc();
-    metrics.config_applied(7, "ab\"c");
+    metrics.config_applied(7, "ab\"c", true);
     metrics.access_log().lines.fetch_add(3, Relaxed);
     metrics
 }
@@ -254,12 +254,12 @@ fn a_rejected_configuration_shows_until_one_is_applied() {
         line.expect("is always shown").to_owned()
     };
     assert_eq!(successful(&metrics), "0");
-    metrics.config_applied(1, "one");
+    metrics.config_applied(1, "one", true);
     assert_eq!(successful(&metrics), "1");
     metrics.config_rejected();
     assert_eq!(successful(&metrics), "0");
     assert!(scrape(&metrics).contains("outrigger_config_generation 1\n"));
-    metrics.config_applied(2, "two");
+    metrics.config_applied(2, "two", true);
     assert_eq!(successful(&metrics), "1");
 }
 
