@@ -11,5 +11,6 @@ mod admin;
 mod commands;
 mod drain;
 mod examples;
+mod large_reloads;
 mod reload;
 mod reload_under_load;
