@@ -18,6 +18,7 @@
 pub mod client;
 pub mod files;
 pub mod http;
+pub mod large;
 pub mod metrics;
 pub mod mutations;
 pub mod names;
