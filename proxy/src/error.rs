@@ -96,6 +96,8 @@ causes! {
     IdleTimeout 408 "idle_timeout" Downstream;
     /// The connection reached its greatest age.
     LifetimeReached 408 "lifetime_reached" Local;
+    /// Streams whose receivers are behind hold as much memory as they may.
+    BuffersFull 503 "stream_buffers_full" Local;
     /// The request has been through this proxy too often.
     Loop 508 "proxy_loop_detected" Downstream;
     /// No route matches the request.

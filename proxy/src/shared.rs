@@ -59,6 +59,8 @@ pub(crate) struct Worker {
     pub(crate) pools: Pools,
     pub(crate) bulk: Bulk,
     pub(crate) budget: Budget,
+    /// What streams may hold for receivers that are behind.
+    pub(crate) behind: Budget,
     pub(crate) random: RefCell<fastrand::Rng>,
     log: RefCell<Option<Rc<LogHandle>>>,
     /// Of connections towards or past our workload, and of those that come from it, which may
@@ -198,6 +200,7 @@ impl Worker {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
         let table = Arc::clone(&parts.process.table);
         let limits = table.load().source.config.mesh.limits.clone();
+        let workers = parts.process.workers.max(1);
         Rc::new(Self {
             id: parts.id,
             process: parts.process,
@@ -207,6 +210,7 @@ impl Worker {
             // One half for opaque connections, one for bodies.
             bulk: Bulk::new(limits.bulk_buffers.0 as usize / 2),
             budget: Budget::new(limits.bulk_buffers.0 as usize / 2),
+            behind: Budget::new(limits.stream_buffers.0 as usize / workers),
             random: RefCell::new(fastrand::Rng::new()),
             log: RefCell::new(parts.log.map(Rc::new)),
             inward: Cell::new(Phase::Running),

@@ -291,12 +291,13 @@ impl App {
                 m.workers,
                 m.limits.buffer_pool,
                 m.limits.bulk_buffers,
+                m.limits.stream_buffers,
                 m.metric_series,
             )
         };
         if !first && sizes(before) != sizes(after) {
             tracing::warn!(
-                "mesh.workers, mesh.limits.buffer_pool, mesh.limits.bulk_buffers and mesh.metric_series take effect at the next start"
+                "mesh.workers, mesh.limits.buffer_pool, mesh.limits.bulk_buffers, mesh.limits.stream_buffers and mesh.metric_series take effect at the next start"
             );
         }
     }

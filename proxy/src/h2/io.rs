@@ -158,6 +158,7 @@ pub(crate) fn link(parts: Parts<'_>) -> (Link, Handle) {
         role: parts.role,
         judge: Judge::new(parts.role, parts.limits, now()),
         flood: None,
+        received: 0,
         tally: Tally::default(),
     }));
     (Link(Rc::clone(&inner)), Handle(inner))
@@ -174,6 +175,7 @@ struct Inner {
     role: Role,
     judge: Judge,
     flood: Option<Flood>,
+    received: u64,
     tally: Tally,
 }
 
@@ -206,6 +208,12 @@ impl Handle {
     /// Bytes that h2 wrote and the peer has not taken.
     pub(crate) fn held(&self) -> usize {
         self.0.borrow().outbound.collected.len()
+    }
+
+    /// Bytes that came since this was asked last.
+    pub(crate) fn take_received(&self) -> u64 {
+        let mut inner = self.0.borrow_mut();
+        mem::take(&mut inner.received)
     }
 
     /// What went through since this was asked last.
@@ -266,6 +274,7 @@ impl Inner {
             inbound,
             judge,
             flood,
+            received,
             tally,
             ..
         } = self;
@@ -280,6 +289,7 @@ impl Inner {
                 Fate::Stop
             })
         });
+        *received += came as u64;
         tally.bytes_received += came as u64;
         self.left = self.left.saturating_sub(came + frames * FRAME_COST);
         goes_on

@@ -6,6 +6,7 @@
 //! as well: the text made of a message is safe to write to a peer that speaks HTTP/1.
 
 pub(crate) mod abuse;
+mod bdp;
 pub(crate) mod io;
 mod lines;
 mod map;
@@ -16,8 +17,9 @@ mod settings;
 mod trailers;
 
 pub(crate) use self::{
+    bdp::Bdp,
     request::{read_request, write_request},
     response::{own_response, read_response, read_switch, write_response},
-    settings::{client_builder, server_builder},
+    settings::{bdp, client_builder, connection_window, server_builder},
     trailers::{grpc_status, keep_allowed, read_trailers, write_trailers},
 };

@@ -173,6 +173,7 @@ fn plan(conn: &Conn, body: Body, encoding: Encoding) -> Plan {
         most: u64::MAX,
         from_upstream: true,
         budget: conn.worker.budget.clone(),
+        behind: conn.worker.behind.clone(),
     }
 }
 
@@ -350,6 +351,7 @@ fn why(broken: Broken) -> Failure {
             Cause::ResponseIncomplete,
             "the endpoint reset the stream within the body",
         ),
+        Broken::NoMemory => Failure::new(Cause::BuffersFull, "for a response's body"),
         Broken::Framing(failure) => h1::as_response(failure),
         Broken::SinkFailed => Failure::new(Cause::ClientGone, "within the response"),
     }

@@ -25,7 +25,7 @@ use crate::{
     drain::Phase,
     error::Failure,
     h2::{
-        self as http2,
+        self as http2, Bdp,
         abuse::{Limits, Role},
         io::{Bounds, Handle, Link, Parts, link},
     },
@@ -41,6 +41,7 @@ struct Shared {
     conn: Box<Conn>,
     /// Streams that are served now.
     active: Rc<Cell<u32>>,
+    bdp: Option<Bdp>,
     /// Since when the client knows that it is to open no more streams.
     left_at: Option<u64>,
 }
@@ -84,6 +85,7 @@ pub(super) async fn serve(mut conn: Box<Conn>, state: Box<State>) {
         conn.idle_since = now();
         let shared = Shared {
             conn,
+            bdp: None,
             active: Rc::default(),
             left_at: None,
         };
@@ -94,11 +96,24 @@ pub(super) async fn serve(mut conn: Box<Conn>, state: Box<State>) {
 impl Shared {
     async fn run(mut self, mut connection: Connection, handle: &Handle) {
         self.arm();
+        let listener = Arc::clone(&self.conn.listener);
+        let windows = &listener.http.http2;
+        self.bdp = http2::bdp(connection.ping_pong(), windows);
         loop {
             let accepted = poll_fn(|cx| {
                 let polled = connection.poll_accept(cx);
                 if polled.is_ready() {
                     return polled.map(Some);
+                }
+                let received = handle.take_received();
+                if let Some(bdp) = &mut self.bdp
+                    && let Some(window) = bdp.poll(cx, received, now)
+                {
+                    connection
+                        .set_target_window_size(window.max(http2::connection_window(windows)));
+                    // Fails where the last change is not acknowledged yet; the next one says more.
+                    let _ = connection.set_initial_window_size(window);
+                    cx.waker().wake_by_ref();
                 }
                 if self.poll_end(cx, &mut connection).is_ready() {
                     return Poll::Ready(None);

@@ -43,6 +43,8 @@ pub(super) enum Broken {
     Framing(Failure),
     /// The source's stream was reset, by the peer with this code or because its connection broke.
     Reset(Option<h2::Reason>),
+    /// The receiver is behind, and there is no memory left for what came.
+    NoMemory,
     /// Writing failed.
     SinkFailed,
 }
@@ -103,6 +105,8 @@ pub(super) struct Plan {
     pub(super) from_upstream: bool,
     /// Memory for buffers beyond the usual size.
     pub(super) budget: Budget,
+    /// Memory for pieces whose receiver is behind.
+    pub(super) behind: Budget,
 }
 
 impl Pump {
@@ -406,6 +410,7 @@ mod tests {
             most: u64::MAX,
             from_upstream: false,
             budget: Budget::new(0),
+            behind: Budget::new(0),
         };
         let mut pump = Pump::new(plan, b"POST / HTTP/1.1\r\n\r\n".to_vec());
         let mut buffer = Buffer::with_capacity(16_384);

@@ -25,7 +25,10 @@ use crate::{
     h1::{Decoder, Step},
     h2 as http2,
     message::{Body, Limits},
-    net::{buffer::Buffer, stream::Stream},
+    net::{
+        buffer::{Budget, Buffer, Lease},
+        stream::Stream,
+    },
 };
 
 /// Payload up to this size is copied behind its framing, so that it leaves with it.
@@ -42,6 +45,9 @@ pub(super) struct Relay {
     limits: Limits,
     most: u64,
     from_upstream: bool,
+    behind: Budget,
+    /// What is held while the receiver is behind.
+    charged: Option<Lease>,
     /// Read and not handed over.
     payload: Bytes,
     /// Read from an HTTP/2 sender and not acknowledged.
@@ -114,6 +120,8 @@ impl Relay {
             limits: plan.limits,
             most: plan.most,
             from_upstream: plan.from_upstream,
+            behind: plan.behind.clone(),
+            charged: None,
             payload: Bytes::new(),
             owed: 0,
             trailers: None,
@@ -162,13 +170,38 @@ impl Relay {
                 }));
             }
             if self.is_blocked() {
-                let flushed = self.poll_flush_to(cx, &mut sink);
-                ready!(flushed).map_err(|_| Broken::SinkFailed)?;
+                match self.poll_flush_to(cx, &mut sink) {
+                    Poll::Ready(sent) => sent.map_err(|_| Broken::SinkFailed)?,
+                    Poll::Pending => {
+                        self.charge(&mut source)?;
+                        return Poll::Pending;
+                    }
+                }
+                self.charged = None;
             }
             if starving {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Counts what is held for a receiver that is behind: what came on the stream and was not
+    /// acknowledged, or what was read ahead.
+    fn charge(&mut self, source: &mut Source<'_>) -> Result<(), Broken> {
+        let held = self.payload.len()
+            + match (&self.from, source) {
+                (From::Http2, Source::Http2(recv)) => recv.flow_control().used_capacity(),
+                (From::Http1 { raw, .. }, _) => raw.capacity(),
+                (From::Http2, _) => 0,
+            };
+        let fits = match &mut self.charged {
+            Some(lease) => lease.resize(held),
+            none => {
+                *none = self.behind.lease(held);
+                none.is_some()
+            }
+        };
+        if fits { Ok(()) } else { Err(Broken::NoMemory) }
     }
 
     /// Writes what waits.
@@ -266,7 +299,11 @@ impl Relay {
                 if !*begun {
                     *begun = true;
                     raw.extend_from_slice(buffer.filled());
+                    // One of an HTTP/2 stream's own is of no use from here on.
                     buffer.clear();
+                    if self.from_upstream {
+                        buffer.shrink(0);
+                    }
                 }
                 let step = decoder.step(raw).map_err(Broken::Framing)?;
                 match step {

@@ -198,6 +198,7 @@ async fn send_stream(
             most: u64::MAX,
             from_upstream: false,
             budget: conn.worker.budget.clone(),
+            behind: conn.worker.behind.clone(),
         };
         let mut relay = Relay::of(body, &plan);
         let began = now();

@@ -96,6 +96,7 @@ fn plan(conn: &Conn, state: &State) -> Plan {
         most: settings.max_body,
         from_upstream: false,
         budget: conn.worker.budget.clone(),
+        behind: conn.worker.behind.clone(),
     }
 }
 
@@ -148,6 +149,9 @@ impl Upload {
             Poll::Ready(Err(Broken::SinkFailed)) => self.refused = true,
             Poll::Ready(Err(Broken::SourceEnded | Broken::SourceFailed | Broken::Reset(_))) => {
                 return Err(Failure::new(Cause::ClientGone, "within the request body"));
+            }
+            Poll::Ready(Err(Broken::NoMemory)) => {
+                return Err(Failure::new(Cause::BuffersFull, "for a request's body"));
             }
             Poll::Ready(Err(Broken::Framing(failure))) => return Err(failure),
         }

@@ -263,10 +263,21 @@ async fn drive(
     mut connection: h2::client::Connection<io::Link, Bytes>,
     handle: Handle,
 ) {
+    let windows = standing.cluster.config.http2.clone();
+    let mut bdp = http2::bdp(connection.ping_pong(), &windows);
     let result = poll_fn(|cx| {
         let polled = Pin::new(&mut connection).poll(cx);
         if polled.is_ready() {
             return polled;
+        }
+        let received = handle.take_received();
+        if let Some(bdp) = &mut bdp
+            && let Some(window) = bdp.poll(cx, received, now)
+        {
+            connection.set_target_window_size(window.max(http2::connection_window(&windows)));
+            // Fails where the last change is not acknowledged yet; the next one says more.
+            let _ = connection.set_initial_window_size(window);
+            cx.waker().wake_by_ref();
         }
         // Fails where the connection does, which reading says.
         let _ = handle.poll_flush_turn(cx);
