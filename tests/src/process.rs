@@ -89,6 +89,14 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// The id of its thread of this name.
+    pub fn thread(&self, name: &str) -> Option<u32> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        let mut threads = threads.map(|thread| thread.unwrap().path());
+        let found = threads.find(|thread| read(&thread.join("comm")).trim() == name)?;
+        found.file_name()?.to_str()?.parse().ok()
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn exit(&mut self) -> ExitStatus {

@@ -1,7 +1,8 @@
 //! A table of 10,000 routes and 1,000 clusters is replaced again and again under load: every cluster
-//! keeps serving, no request fails, no connection is lost.
+//! keeps serving, no request fails, no connection is lost, and workers have next to no part in it.
 
 use std::{
+    fs,
     net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -11,7 +12,7 @@ use outrigger_tests::{
     client::{Client, request},
     large::{self, CLUSTERS, ROUTES},
     process,
-    proxy::{Setup, is_optimised},
+    proxy::{Proxy, Setup, is_optimised},
     tools,
     upstream::Upstream,
     wait,
@@ -129,4 +130,45 @@ fn a_large_table_is_replaced_under_load() {
     let metrics = proxy.metrics();
     let failures = metrics.sum("outrigger_failures_total", &[]);
     assert!(failures.abs() < 0.5, "{failures} failures");
+}
+
+/// Processor time of a thread so far, in microseconds, if the kernel counts it.
+fn spent(proxy: &Proxy, thread: &str) -> Option<u64> {
+    let id = proxy.process.thread(thread).expect("the thread");
+    let path = format!("/proc/{}/task/{id}/schedstat", proxy.process.id());
+    let text = fs::read_to_string(path).ok()?;
+    let nanoseconds: u64 = text.split(' ').next()?.parse().ok()?;
+    Some(nanoseconds / 1_000)
+}
+
+/// Reading, building and freeing tables is the main thread's work. What a worker spends on a reload
+/// is next to nothing beside that; where it frees the table, it is several hundredths.
+#[test]
+fn a_worker_does_not_free_earlier_tables() {
+    const TEST: &str = "a_worker_does_not_free_earlier_tables";
+    let server = server(0);
+    let table = |version| large::table(version, |_| vec![server.address.to_string()]);
+    let mut proxy = Setup::file(&table(0)).json().start();
+    let both = |proxy: &Proxy| Some((spent(proxy, "worker-0")?, spent(proxy, "outrigger")?));
+    let Some(before) = both(&proxy) else {
+        return tools::skip(TEST, "the kernel does not count the time of threads");
+    };
+    // Looks at every table, and is open through all of them.
+    let mut kept = Client::connect(proxy.web());
+    for version in 1..=4 {
+        assert_eq!(ask(&mut kept, 0), version - 1);
+        proxy.rewrite(&table(version));
+        // Asking a thread would let it work.
+        wait::until("the new table to serve", || {
+            let log = proxy.process.stderr();
+            (log.matches("the configuration serves").count() > version).then_some(())
+        });
+    }
+    assert_eq!(ask(&mut kept, 0), 4);
+    let after = both(&proxy).expect("as before");
+    let (worker, main) = (after.0 - before.0, after.1 - before.1);
+    assert!(
+        worker * 60 < main,
+        "{worker} us of a worker, {main} of main"
+    );
 }
