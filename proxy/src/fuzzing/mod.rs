@@ -14,12 +14,14 @@
 mod body;
 mod config;
 mod first_bytes;
+mod frames;
 mod heads;
 
 pub use self::{
     body::body,
     config::config,
     first_bytes::{detect, path, proxy_protocol},
+    frames::frames,
     heads::{request, response},
 };
 
@@ -33,6 +35,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("body", body),
     ("config", config),
     ("detect", detect),
+    ("frames", frames),
     ("path", path),
     ("proxy_protocol", proxy_protocol),
     ("request", request),
