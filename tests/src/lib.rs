@@ -17,6 +17,7 @@
 
 pub mod client;
 pub mod files;
+pub mod frames;
 pub mod http;
 pub mod large;
 pub mod metrics;

@@ -17,6 +17,7 @@
 mod body;
 mod config;
 mod first_bytes;
+mod frames;
 mod heads;
 mod http2;
 mod reading;
@@ -25,6 +26,7 @@ pub use self::{
     body::body,
     config::config,
     first_bytes::{client_hello, detect, path, proxy_protocol},
+    frames::frames,
     heads::{request, response},
     http2::{http2_request, http2_response, http2_trailers},
     reading::{Framing, Head, Reading, read_request, read_response},
@@ -44,6 +46,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("http2_request", http2_request),
     ("http2_response", http2_response),
     ("http2_trailers", http2_trailers),
+    ("frames", frames),
     ("path", path),
     ("proxy_protocol", proxy_protocol),
     ("request", request),

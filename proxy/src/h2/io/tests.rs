@@ -20,6 +20,8 @@ use super::{super::meter::PREFACE, *};
 use crate::net::testing::{run, tcp_pair, unix_pair};
 
 const LIMITS: Limits = Limits::strangers(65_536);
+/// As much as is collected.
+const LARGE: usize = 64 * 1024;
 
 fn linked(stream: Stream, role: Role, spare: &Spare) -> (Link, Handle) {
     link(Parts {
@@ -210,7 +212,7 @@ fn a_peer_that_reads_nothing_costs_what_waits_for_it() {
         let capacity = |handle: &Handle| handle.0.borrow().outbound.collected.capacity();
         let mut expected = poll_fn(|cx| {
             // Large slices wait where they are; only a small one is kept here, in its own size.
-            let mut taken = fill(&mut link, cx, 2 * DIRECT);
+            let mut taken = fill(&mut link, cx, LARGE);
             assert_eq!(handle.held(), 0);
             let small = Pin::new(&mut link).poll_write(cx, &[b'x'; 100]);
             assert!(matches!(small, Poll::Ready(Ok(100))));
@@ -238,9 +240,9 @@ fn a_peer_that_reads_nothing_costs_what_waits_for_it() {
         expected = poll_fn(|cx| {
             let small = Pin::new(&mut link).poll_write(cx, b"head");
             assert!(matches!(small, Poll::Ready(Ok(4))));
-            let large = Pin::new(&mut link).poll_write(cx, &[7; DIRECT]);
-            assert!(matches!(large, Poll::Ready(Ok(DIRECT))));
-            Poll::Ready([b"head", &[7; DIRECT][..]].concat())
+            let large = Pin::new(&mut link).poll_write(cx, &vec![7; LARGE]);
+            assert!(matches!(large, Poll::Ready(Ok(LARGE))));
+            Poll::Ready([b"head".to_vec(), vec![7; LARGE]].concat())
         })
         .await;
         assert_eq!(handle.take_tally().sends, 1);
