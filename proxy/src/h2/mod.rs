@@ -10,6 +10,11 @@ mod request;
 mod response;
 mod trailers;
 
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod vector_tests;
+
 pub(crate) use self::{
     request::{read_request, write_request},
     response::{read_response, read_switch, write_response},

@@ -174,3 +174,6 @@ pub(crate) fn write_response(
     *out.headers_mut() = fields;
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests;
