@@ -127,6 +127,11 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
             let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
             Some([&[2, 7], &bytes[head + 4..]].concat())
         })),
+        "http2_request" | "http2_response" | "http2_trailers" => {
+            let kind = name.strip_prefix("http2_").unwrap_or_default();
+            let both = |message: &Vec<u8>| [0, 1].map(|choice| [&[choice], &message[..]].concat());
+            all.extend(vectors::http2(kind).iter().flat_map(both));
+        }
         "config" => all.extend(files(&root.join("../config/examples"))),
         _ => {}
     }

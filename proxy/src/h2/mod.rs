@@ -16,6 +16,11 @@ mod response;
 mod settings;
 mod trailers;
 
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod vector_tests;
+
 pub(crate) use self::{
     bdp::Bdp,
     request::{read_request, write_request},

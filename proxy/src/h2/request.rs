@@ -312,3 +312,6 @@ fn protocol(head: &RequestHead, offers: &[u8]) -> Result<Protocol, Failure> {
     let name = name.ok_or(bad("Upgrade"))?.to_ascii_lowercase();
     Ok(Protocol::from(name.as_str()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -174,6 +174,7 @@ pub(crate) fn write_response(
     *out.headers_mut() = fields;
     Ok(out)
 }
+
 /// An answer of our own. `lines` are its fields, each `Name: value` with CRLF; `length` that of its body.
 ///
 /// # Errors
@@ -200,3 +201,6 @@ pub(crate) fn own_response(
     *out.headers_mut() = fields;
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests;

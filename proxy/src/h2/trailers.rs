@@ -115,3 +115,74 @@ pub(crate) fn grpc_status(trailers: &HeaderMap) -> Option<u8> {
     let value = trailers.get("grpc-status")?;
     value.to_str().ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        head: 1_024,
+        line: 1_024,
+        fields: 4,
+    };
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            let name = HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        };
+        fields.iter().map(pair).collect()
+    }
+
+    fn read(fields: &[(&'static str, &'static str)], from_upstream: bool) -> Result<String, Cause> {
+        let mut out = Vec::new();
+        read_trailers(&map(fields), &LIMITS, from_upstream, &mut out).map_err(|f| f.cause)?;
+        Ok(String::from_utf8(out).expect("text"))
+    }
+
+    #[test]
+    fn what_passes() {
+        let grpc = [
+            ("grpc-status", "5"),
+            ("grpc-message", ""),
+            ("grpc-status-details-bin", "AAE="),
+            ("content-length", "5"),
+        ];
+        let lines = "grpc-status: 5\r\ngrpc-message: \r\ngrpc-status-details-bin: AAE=\r\n\r\n";
+        assert_eq!(read(&grpc, true).as_deref(), Ok(lines));
+        let back = write_trailers(lines.as_bytes(), &LIMITS, true).expect("valid");
+        assert_eq!(back, map(&grpc[..3]));
+        assert_eq!(read(&[], true).as_deref(), Ok("\r\n"));
+        for nothing in ["", "\r\n"] {
+            let back = write_trailers(nothing.as_bytes(), &LIMITS, true).expect("valid");
+            assert!(back.is_empty());
+        }
+    }
+
+    #[test]
+    fn whose_fault_it_is() {
+        for fields in [
+            [("connection", "x")].as_slice(),
+            &[("x", " y")],
+            &[("x_forwarded_for", "y")],
+        ] {
+            assert_eq!(read(fields, false), Err(Cause::BadRequest));
+            assert_eq!(read(fields, true), Err(Cause::BadResponse));
+        }
+        let many = [("x", "1"); 5];
+        assert_eq!(read(&many, false), Err(Cause::RequestHeadTooLarge));
+        assert_eq!(read(&many, true), Err(Cause::ResponseHeadTooLarge));
+        for section in [
+            &b"x y: 1\r\n\r\n"[..],
+            b"x: 1\r\n",
+            b"x: 1\n\r\n",
+            b"x: \0\r\n\r\n",
+        ] {
+            let cause = |from| write_trailers(section, &LIMITS, from).map_err(|f| f.cause);
+            assert_eq!(cause(false), Err(Cause::BadRequest));
+            assert_eq!(cause(true), Err(Cause::BadResponse));
+        }
+    }
+}
