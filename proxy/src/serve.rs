@@ -20,6 +20,7 @@ use crate::{
     snapshot::Listener,
     telemetry::access_log::{Kind, Record},
     telemetry::metrics::Spoke,
+    timer::now,
 };
 
 /// Serves an accepted connection to its end.
@@ -42,9 +43,7 @@ pub(crate) async fn serve(mut conn: Box<Conn>) {
             Err(failure) => return end_early(&mut conn, first, &failure),
         }
     }
-    if let Some(early) = first.early.take() {
-        early.let_go(&conn);
-    }
+    first.goes_elsewhere(&conn);
     let state = first.state.take();
     drop(first);
     http::serve(conn, state).await;
@@ -85,6 +84,16 @@ struct Tls {
 }
 
 impl First {
+    /// The client does not go to the listener's cluster.
+    fn goes_elsewhere(&mut self, conn: &Conn) {
+        if self.spoke.is_some() {
+            conn.listener.first_speaker.went_elsewhere(now());
+        }
+        if let Some(early) = self.early.take() {
+            early.let_go(conn);
+        }
+    }
+
     /// What the client has said so far.
     fn bytes(&self) -> &[u8] {
         let state = self.state.as_deref();

@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod process;
 pub mod proxy;
 pub mod reader;
+pub mod tls;
 pub mod tools;
 pub mod upstream;
 pub mod vectors;

@@ -181,7 +181,11 @@ pub fn client_hello(data: &[u8]) {
     );
     if let Some(name) = hello.server_name() {
         let plain = |b: &u8| b.is_ascii_graphic() && !b.is_ascii_uppercase();
-        assert!(name.len() <= 255 && name.iter().all(plain), "{}", show(name));
+        assert!(
+            name.len() <= 255 && name.iter().all(plain),
+            "{}",
+            show(name)
+        );
     }
     // Its records end where the message does; the rest is not of it.
     let (mut message, mut rest) = (Vec::new(), data);
@@ -200,7 +204,12 @@ pub fn client_hello(data: &[u8]) {
         .flat_map(|part| [&[22, 3, 3, 0, part.len() as u8], part].concat())
         .collect();
     if again.len() <= MOST {
-        assert_eq!(parse(&again), verdict, "in records of {size}: {}", show(data));
+        assert_eq!(
+            parse(&again),
+            verdict,
+            "in records of {size}: {}",
+            show(data)
+        );
     }
 }
 

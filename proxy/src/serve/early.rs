@@ -85,15 +85,12 @@ impl Early {
         }
     }
 
-    /// The connection for a client that goes to this cluster, in the state that it is in.
-    pub(super) fn claim(self, cluster: &Arc<Cluster>) -> Result<Dialing, Self> {
-        if !Arc::ptr_eq(cluster, &self.cluster) {
-            return Err(self);
-        }
-        Ok(match self.step {
+    /// The connection, in the state that it is in.
+    pub(super) fn dialing(self) -> Dialing {
+        match self.step {
             Step::Dialing(dialing) => dialing,
             Step::There(reached) => Box::pin(std::future::ready(reached)),
-        })
+        }
     }
 
     /// The server spoke first.
@@ -103,7 +100,7 @@ impl Early {
     }
 
     /// It serves a client that spoke first, or nobody has spoken.
-    pub(super) fn used(conn: &Conn) {
+    pub(super) fn used(&self, conn: &Conn) {
         count(conn, EarlyDial::Used);
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::io::AsyncWriteExt;
 
-use super::{First, Tls, early::Early, give_back, log};
+use super::{First, Tls, give_back, log};
 use crate::{
     cluster::{
         Cluster, PickContext,
@@ -38,19 +38,19 @@ pub(super) async fn serve(mut conn: Box<Conn>, cluster: Arc<Cluster>, mut first:
         down: 0,
         failure: None,
     };
+    let own = conn.listener.cluster.as_ref();
+    if !own.is_some_and(|own| Arc::ptr_eq(own, &cluster)) {
+        first.goes_elsewhere(&conn);
+    }
     let mut header = Vec::new();
-    let claimed = first.early.take().map(|early| early.claim(&cluster));
-    let dialing = match claimed {
-        Some(Ok(dialing)) => {
+    let dialing = match first.early.take() {
+        Some(early) => {
             if first.spoke != Some(Spoke::ServerFirst) {
-                Early::used(&conn);
+                early.used(&conn);
             }
-            dialing
+            early.dialing()
         }
-        other => {
-            if let Some(Err(early)) = other {
-                early.let_go(&conn);
-            }
+        None => {
             http::greeting(&conn, &cluster, &mut header);
             Box::pin(dial(&conn, &cluster, Vec::new()))
         }
