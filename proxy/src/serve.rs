@@ -25,28 +25,41 @@ use crate::{
 
 /// Serves an accepted connection to its end.
 pub(crate) async fn serve(mut conn: Box<Conn>) {
-    let mut first = First::default();
+    let mut state = None;
     if needs_look(&conn.listener) {
-        // Boxed, as the rest that an idle HTTP connection does not need.
-        match Box::pin(look::look(&mut conn, &mut first)).await {
-            Ok(Spoken::Http) => {}
-            // The one place that says what serves HTTP/2 with prior knowledge: so far nothing that
-            // speaks it. Without a cluster to hand it to, it is answered with 505 by the HTTP/1 engine.
-            Ok(Spoken::Http2) => {
-                if let Some(cluster) = conn.listener.cluster.clone() {
-                    return Box::pin(opaque::serve(conn, cluster, first)).await;
-                }
+        // Boxed, as all that an idle HTTP connection does not need.
+        match Box::pin(begin(conn)).await {
+            Some(http) => (conn, state) = http,
+            None => return,
+        }
+    }
+    http::serve(conn, state).await;
+}
+
+/// Finds out what a connection is, and serves it if it is not HTTP; else returns what there is.
+async fn begin(mut conn: Box<Conn>) -> Option<(Box<Conn>, Option<Box<State>>)> {
+    let mut first = First::default();
+    match Box::pin(look::look(&mut conn, &mut first)).await {
+        Ok(Spoken::Http) => {}
+        // The one place that says what serves HTTP/2 with prior knowledge: so far nothing that
+        // speaks it. Without a cluster to hand it to, it is answered with 505 by the HTTP/1 engine.
+        Ok(Spoken::Http2) => {
+            if let Some(cluster) = conn.listener.cluster.clone() {
+                Box::pin(opaque::serve(conn, cluster, first)).await;
+                return None;
             }
-            Ok(Spoken::Opaque(cluster)) => {
-                return Box::pin(opaque::serve(conn, cluster, first)).await;
-            }
-            Err(failure) => return end_early(&mut conn, first, &failure),
+        }
+        Ok(Spoken::Opaque(cluster)) => {
+            Box::pin(opaque::serve(conn, cluster, first)).await;
+            return None;
+        }
+        Err(failure) => {
+            end_early(&mut conn, first, &failure);
+            return None;
         }
     }
     first.goes_elsewhere(&conn);
-    let state = first.state.take();
-    drop(first);
-    http::serve(conn, state).await;
+    Some((conn, first.state))
 }
 
 /// Whether a connection's first bytes decide what it is.
@@ -72,14 +85,14 @@ struct First {
     /// The listener's cluster, dialed before the client had spoken.
     early: Option<Box<Early>>,
     /// What a TLS connection that is passed through asked for.
-    tls: Option<Box<Tls>>,
+    tls: Option<Tls>,
     /// On what grounds it is what it is, where that had to be found out.
     spoke: Option<Spoke>,
 }
 
 /// What is known of a TLS connection.
 struct Tls {
-    hello: ClientHello,
+    hello: Box<ClientHello>,
     route: Option<Arc<TlsRoute>>,
 }
 
@@ -123,8 +136,8 @@ pub(crate) fn refuse(worker: &Worker, listener: &Listener, peer: Peer) {
 
 /// Counts and logs a connection that ended before anything served it.
 fn end_early(conn: &mut Conn, first: First, failure: &Failure) {
-    if let Some(early) = &first.early {
-        early.gone(conn);
+    if first.early.is_some() {
+        early::gone(conn);
     }
     give_back(&conn.worker, first.state);
     let cells = conn.listener.cells.at(conn.worker.id);
@@ -132,7 +145,7 @@ fn end_early(conn: &mut Conn, first: First, failure: &Failure) {
     if failure.cause == Cause::NoTlsRoute {
         look::say_unrecognised(conn);
     }
-    log(conn, first.tls.as_deref(), Some(failure), |_| {});
+    log(conn, first.tls.as_ref(), Some(failure), |_| {});
 }
 
 /// Writes the line of a connection that is not HTTP. `more` says what is known of it besides.
@@ -156,4 +169,18 @@ fn log<'a>(
     more(&mut record);
     record.time -= record.duration;
     log.log(&record);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<F: Future>(_: fn(Box<Conn>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_waits_is_small() {
+        assert!(size(serve) <= 128, "{}", size(serve));
+    }
 }

@@ -1,7 +1,7 @@
 //! Who speaks first where a listener's cluster is: what was seen of it, and how long a client's
 //! silence is waited through before that cluster is dialed.
 //!
-//! A client of MySQL, SMTP or FTP is silent until it is greeted. Who waits for its first bytes to
+//! A client of a database, of SMTP or of FTP is silent until it is greeted. Who waits for its first bytes to
 //! tell the protocol holds it up, so the cluster is dialed meanwhile. Where the client then speaks
 //! HTTP that was for nothing. So each time it was, the next dial waits longer; a greeting takes
 //! that back. Where servers greet and clients speak first as well, a client must be given the time
@@ -38,9 +38,10 @@ impl FirstSpeaker {
     pub(crate) fn wait(&self, usual: Duration, now: u64) -> Duration {
         let is_fresh = |at: u64| at != 0 && now.saturating_sub(at) < REMEMBERED;
         let greets = is_fresh(self.greeted.load(Relaxed));
-        let times = match is_fresh(self.in_vain.load(Relaxed)) {
-            true => self.times.load(Relaxed),
-            false => 0,
+        let times = if is_fresh(self.in_vain.load(Relaxed)) {
+            self.times.load(Relaxed)
+        } else {
+            0
         };
         let both = greets && is_fresh(self.elsewhere.load(Relaxed));
         match (greets, times) {

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::io::AsyncWriteExt;
 
-use super::{First, Tls, give_back, log};
+use super::{First, Tls, early, give_back, log};
 use crate::{
     cluster::{
         Cluster, PickContext,
@@ -43,17 +43,14 @@ pub(super) async fn serve(mut conn: Box<Conn>, cluster: Arc<Cluster>, mut first:
         first.goes_elsewhere(&conn);
     }
     let mut header = Vec::new();
-    let dialing = match first.early.take() {
-        Some(early) => {
-            if first.spoke != Some(Spoke::ServerFirst) {
-                early.used(&conn);
-            }
-            early.dialing()
+    let dialing = if let Some(early) = first.early.take() {
+        if first.spoke != Some(Spoke::ServerFirst) {
+            early::used(&conn);
         }
-        None => {
-            http::greeting(&conn, &cluster, &mut header);
-            Box::pin(dial(&conn, &cluster, Vec::new()))
-        }
+        early.dialing()
+    } else {
+        http::greeting(&conn, &cluster, &mut header);
+        Box::pin(dial(&conn, &cluster, Vec::new()))
     };
     let reached = finish(&conn, dialing).await;
     seen.endpoint = reached.endpoint;
@@ -249,7 +246,7 @@ async fn finish(conn: &Conn, mut dialing: Dialing) -> Reached {
 /// Facts of one connection.
 struct Seen {
     began: u64,
-    tls: Option<Box<Tls>>,
+    tls: Option<Tls>,
     endpoint: Option<Arc<Endpoint>>,
     tries: u32,
     up: u64,
@@ -263,7 +260,7 @@ impl Seen {
         if let Some(failure) = &self.failure {
             cells.failures.inc(failure.cause);
         }
-        log(conn, self.tls.as_deref(), self.failure.as_ref(), |record| {
+        log(conn, self.tls.as_ref(), self.failure.as_ref(), |record| {
             record.duration = Duration::from_nanos(now().saturating_sub(self.began));
             record.received = self.up;
             record.sent = self.down;
