@@ -20,27 +20,38 @@ use crate::{
     snapshot::Listener,
     telemetry::access_log::{Kind, Record},
     telemetry::metrics::Spoke,
+    timer::now,
 };
 
 /// Serves an accepted connection to its end.
 pub(crate) async fn serve(mut conn: Box<Conn>) {
-    let mut first = First::default();
+    let mut state = None;
     if needs_look(&conn.listener) {
-        // Boxed, as the rest that an idle HTTP connection does not need.
-        match Box::pin(look::look(&mut conn, &mut first)).await {
-            Ok(Spoken::Http) => {}
-            Ok(Spoken::Opaque(cluster)) => {
-                return Box::pin(opaque::serve(conn, cluster, first)).await;
-            }
-            Err(failure) => return end_early(&mut conn, first, &failure),
+        // Boxed, as all that an idle HTTP connection does not need.
+        match Box::pin(begin(conn)).await {
+            Some(http) => (conn, state) = http,
+            None => return,
         }
     }
-    if let Some(early) = first.early.take() {
-        early.let_go(&conn);
-    }
-    let state = first.state.take();
-    drop(first);
     http::serve(conn, state).await;
+}
+
+/// Finds out what a connection is, and serves it if it is not HTTP; else returns what there is.
+async fn begin(mut conn: Box<Conn>) -> Option<(Box<Conn>, Option<Box<State>>)> {
+    let mut first = First::default();
+    match Box::pin(look::look(&mut conn, &mut first)).await {
+        Ok(Spoken::Http) => {}
+        Ok(Spoken::Opaque(cluster)) => {
+            Box::pin(opaque::serve(conn, cluster, first)).await;
+            return None;
+        }
+        Err(failure) => {
+            end_early(&mut conn, first, &failure);
+            return None;
+        }
+    }
+    first.goes_elsewhere(&conn);
+    Some((conn, first.state))
 }
 
 /// Whether a connection's first bytes decide what it is.
@@ -51,6 +62,7 @@ fn needs_look(listener: &Listener) -> bool {
 
 /// What a connection turned out to speak.
 enum Spoken {
+    /// Either version: its first line tells the HTTP room which.
     Http,
     /// Anything else, and where it goes.
     Opaque(Arc<Cluster>),
@@ -64,18 +76,28 @@ struct First {
     /// The listener's cluster, dialed before the client had spoken.
     early: Option<Box<Early>>,
     /// What a TLS connection that is passed through asked for.
-    tls: Option<Box<Tls>>,
+    tls: Option<Tls>,
     /// On what grounds it is what it is, where that had to be found out.
     spoke: Option<Spoke>,
 }
 
 /// What is known of a TLS connection.
 struct Tls {
-    hello: ClientHello,
+    hello: Box<ClientHello>,
     route: Option<Arc<TlsRoute>>,
 }
 
 impl First {
+    /// The client does not go to the listener's cluster.
+    fn goes_elsewhere(&mut self, conn: &Conn) {
+        if self.spoke.is_some() {
+            conn.listener.first_speaker.went_elsewhere(now());
+        }
+        if let Some(early) = self.early.take() {
+            early.let_go(conn);
+        }
+    }
+
     /// What the client has said so far.
     fn bytes(&self) -> &[u8] {
         let state = self.state.as_deref();
@@ -105,8 +127,8 @@ pub(crate) fn refuse(worker: &Worker, listener: &Listener, peer: Peer) {
 
 /// Counts and logs a connection that ended before anything served it.
 fn end_early(conn: &mut Conn, first: First, failure: &Failure) {
-    if let Some(early) = &first.early {
-        early.gone(conn);
+    if first.early.is_some() {
+        early::gone(conn);
     }
     give_back(&conn.worker, first.state);
     let cells = conn.listener.cells.at(conn.worker.id);
@@ -114,7 +136,7 @@ fn end_early(conn: &mut Conn, first: First, failure: &Failure) {
     if failure.cause == Cause::NoTlsRoute {
         look::say_unrecognised(conn);
     }
-    log(conn, first.tls.as_deref(), Some(failure), |_| {});
+    log(conn, first.tls.as_ref(), Some(failure), |_| {});
 }
 
 /// Writes the line of a connection that is not HTTP. `more` says what is known of it besides.
@@ -138,4 +160,18 @@ fn log<'a>(
     more(&mut record);
     record.time -= record.duration;
     log.log(&record);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<F: Future>(_: fn(Box<Conn>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_waits_is_small() {
+        assert!(size(serve) <= 128, "{}", size(serve));
+    }
 }

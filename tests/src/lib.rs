@@ -26,6 +26,7 @@ pub mod names;
 pub mod process;
 pub mod proxy;
 pub mod reader;
+pub mod tls;
 pub mod tools;
 pub mod upstream;
 pub mod vectors;

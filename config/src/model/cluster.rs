@@ -43,7 +43,7 @@ crate::engine::model! {
         /// Send a PROXY protocol header first. HTTP connections are then not shared between clients.
         /// Why: an endpoint that does not expect it takes it for data.
         proxy_protocol: SendProxyProtocol = SendProxyProtocol::Off;
-        /// Whether its endpoints speak before their clients do, as `MySQL`, SMTP and FTP do. Counts where a
+        /// Whether its endpoints speak before their clients do, as servers of databases, SMTP and FTP do. Counts where a
         /// listener with `protocol: auto` names this cluster.
         /// Why: no setting should be needed for a database to greet at once.
         speaks_first: SpeaksFirst = SpeaksFirst::Learn;

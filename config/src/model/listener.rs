@@ -38,7 +38,7 @@ crate::engine::model! {
         /// Why: Linkerd's value.
         detect_timeout: Duration = Listener::DETECT_TIMEOUT, in Duration::from_millis(1)..=Duration::from_mins(10);
         /// `auto` with a `cluster`: how long a client may be silent until the cluster is dialed, in case the
-        /// server speaks first there. What was seen shortens it to nothing, or makes it longer; see `clusters[].speaks_first`.
+        /// server speaks first there. What was seen makes it nothing, or longer; see `clusters[].speaks_first`.
         /// Why: a client that speaks first has spoken by then, and a greeting is not noticeably later for it.
         dial_after: Duration = Duration::from_millis(1), in Duration::ZERO..=Duration::from_mins(10);
         /// Opaque connections and tunnels: closed after this long without a byte in either direction. `0s`: never.

@@ -153,7 +153,8 @@ pub fn detect(data: &[u8]) {
 /// The first message of TLS: decided in time and for good, and the same in records of any size.
 /// The first byte is that size.
 pub fn client_hello(data: &[u8]) {
-    use client_hello::{MOST, Parsed, parse};
+    use client_hello::{MOST, Parsed, Scan};
+    let parse = |bytes: &[u8]| Scan::default().advance(bytes);
     let Some((size, data)) = data.split_first() else {
         return;
     };
@@ -161,11 +162,14 @@ pub fn client_hello(data: &[u8]) {
     if data.len() >= MOST {
         assert_ne!(verdict, Parsed::Incomplete, "never decided");
     }
-    let near = |at: &usize| *at < 256 || data.len() - at < 16;
-    for at in (0..data.len()).filter(near) {
-        let early = parse(&data[..at]);
+    let mut scan = Scan::default();
+    for at in 0..data.len() {
+        let early = scan.advance(&data[..at]);
+        if early == verdict && early != Parsed::Incomplete {
+            break;
+        }
         assert!(
-            early == Parsed::Incomplete || early == verdict,
+            early == Parsed::Incomplete,
             "{early:?} of {at} bytes, then {verdict:?}: {}",
             show(data)
         );

@@ -23,7 +23,7 @@ pub(crate) enum Parsed {
     /// None, or one that is not well-formed: a few words for the log.
     Invalid(&'static str),
     /// A whole one.
-    Done(ClientHello),
+    Done(Box<ClientHello>),
 }
 
 /// What is of interest in a `ClientHello`.
@@ -79,16 +79,82 @@ impl<const ROOM: usize> fmt::Debug for Short<ROOM> {
     }
 }
 
-/// Judges the bytes that came so far, from the first of the connection on. What is behind the
-/// message is not looked at.
-pub(crate) fn parse(bytes: &[u8]) -> Parsed {
-    match extent(bytes) {
-        Ok(None) => Parsed::Incomplete,
-        Err(what) => Parsed::Invalid(what),
-        Ok(Some(length)) => match message(&mut Cursor::new(bytes, length)) {
-            Ok(hello) => Parsed::Done(hello),
+/// How far the records of a message are known. Asked again with more bytes it goes on where it was,
+/// so that a message in many small pieces costs no more than one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Scan {
+    /// Where the first record begins that is not all there.
+    at: usize,
+    /// How much of the message is before it.
+    have: usize,
+    /// The head of the message, as far as it is there.
+    head: [u8; MESSAGE],
+}
+
+impl Scan {
+    /// Judges the bytes that came so far, from the first of the connection on. What is behind the
+    /// message is not looked at.
+    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Parsed {
+        match self.extent(bytes) {
+            Ok(None) if bytes.len() >= MOST => Parsed::Invalid(TOO_LARGE),
+            Ok(None) => Parsed::Incomplete,
             Err(what) => Parsed::Invalid(what),
-        },
+            Ok(Some(length)) => match message(&mut Cursor::new(bytes, length)) {
+                Ok(hello) => Parsed::Done(Box::new(hello)),
+                Err(what) => Parsed::Invalid(what),
+            },
+        }
+    }
+
+    /// Whether the records with the message are all there, and how long the message is.
+    fn extent(&mut self, bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+        loop {
+            let record = bytes.get(self.at..).unwrap_or_default();
+            let mut known = record.iter().zip(0..RECORD);
+            if known.any(|(byte, at)| match at {
+                0 => *byte != HANDSHAKE,
+                1 => *byte != 3,
+                2 => *byte > 4,
+                _ => false,
+            }) {
+                return Err("no TLS handshake record");
+            }
+            let [_, _, _, high, low, payload @ ..] = record else {
+                return Ok(None);
+            };
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            if length == 0 || length > LARGEST_RECORD {
+                return Err("a TLS record of a length that none has");
+            }
+            let present = payload.get(..length).unwrap_or(payload);
+            for (to, from) in self.head.iter_mut().skip(self.have).zip(present) {
+                *to = *from;
+            }
+            let [kind, a, b, c] = self.head;
+            let known = self.have + present.len();
+            if known > 0 && kind != CLIENT_HELLO {
+                return Err("not a ClientHello");
+            }
+            if known >= MESSAGE {
+                let body = u32::from_be_bytes([0, a, b, c]);
+                let message = MESSAGE + body as usize;
+                // On the wire, if this record were the last.
+                if self.at + RECORD + message.saturating_sub(self.have) > MOST {
+                    return Err(TOO_LARGE);
+                }
+                if self.have + length > message {
+                    return Err("more than a ClientHello in its records");
+                }
+                if known == message {
+                    return Ok(Some(message));
+                }
+            }
+            if present.len() < length {
+                return Ok(None);
+            }
+            self.have += length;
+            self.at += RECORD + length;
+        }
     }
 }
 
@@ -103,69 +169,6 @@ const LARGEST_RECORD: usize = 1 << 14;
 
 const TOO_LARGE: &str = "a ClientHello larger than allowed";
 const SHORT: &str = "a field of the ClientHello goes beyond its end";
-
-/// Whether the records with the message are all there, and how long the message is. Its cost grows
-/// with the number of records and not of bytes, since it is asked again for every piece that comes.
-fn extent(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
-    let mut rest = bytes;
-    // What is known of the message: how much of it there is, and its head.
-    let mut have = 0;
-    let mut head = [0; MESSAGE];
-    loop {
-        let mut known = rest.iter().zip(0..RECORD);
-        if known.any(|(byte, at)| match at {
-            0 => *byte != HANDSHAKE,
-            1 => *byte != 3,
-            2 => *byte > 4,
-            _ => false,
-        }) {
-            return Err("no TLS handshake record");
-        }
-        let [_, _, _, high, low, payload @ ..] = rest else {
-            return more(bytes);
-        };
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        if length == 0 || length > LARGEST_RECORD {
-            return Err("a TLS record of a length that none has");
-        }
-        let present = payload.get(..length).unwrap_or(payload);
-        for (to, from) in head.iter_mut().skip(have).zip(present) {
-            *to = *from;
-        }
-        if have + present.len() > 0 && head.first() != Some(&CLIENT_HELLO) {
-            return Err("not a ClientHello");
-        }
-        if have + present.len() >= MESSAGE {
-            let [_, a, b, c] = head.map(usize::from);
-            let message = MESSAGE + (a << 16 | b << 8 | c);
-            // On the wire, if this record were the last.
-            let before = bytes.len() - rest.len();
-            if before + RECORD + message.saturating_sub(have) > MOST {
-                return Err(TOO_LARGE);
-            }
-            if have + length > message {
-                return Err("more than a ClientHello in its records");
-            }
-            if have + present.len() == message {
-                return Ok(Some(message));
-            }
-        }
-        have += length;
-        rest = match payload.get(length..) {
-            Some(rest) => rest,
-            None => return more(bytes),
-        };
-    }
-}
-
-/// More bytes are needed, if there may be more.
-fn more(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
-    if bytes.len() < MOST {
-        Ok(None)
-    } else {
-        Err(TOO_LARGE)
-    }
-}
 
 /// A part of the message. Steps over the heads of records in between.
 #[derive(Clone, Copy)]

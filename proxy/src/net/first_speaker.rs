@@ -1,10 +1,11 @@
 //! Who speaks first where a listener's cluster is: what was seen of it, and how long a client's
 //! silence is waited through before that cluster is dialed.
 //!
-//! A client of `MySQL`, SMTP or FTP is silent until it is greeted. Who waits for its first bytes to
+//! A client of a database, of SMTP or of FTP is silent until it is greeted. Who waits for its first bytes to
 //! tell the protocol holds it up, so the cluster is dialed meanwhile. Where the client then speaks
 //! HTTP that was for nothing. So each time it was, the next dial waits longer; a greeting takes
-//! that back. Only *when* is dialed depends on this: what a connection is, its own bytes say.
+//! that back. Where servers greet and clients speak first as well, a client must be given the time
+//! to: it would get a greeting that is not meant for it. Only *when* is dialed depends on this.
 //!
 //! Pure: `now` is an argument, in nanoseconds since the process began. Shared by all workers; that
 //! one of two things seen at the same moment is lost does no harm.
@@ -23,8 +24,9 @@ const GROWTH: u32 = 16;
 /// What was seen. Times are 0 where nothing was.
 #[derive(Debug, Default)]
 pub(crate) struct FirstSpeaker {
-    /// When the server last spoke first.
+    /// When the server last spoke first, and when a client that did had another destination.
     greeted: AtomicU64,
+    elsewhere: AtomicU64,
     /// When the cluster was last dialed for nothing, and how often since the last greeting.
     in_vain: AtomicU64,
     times: AtomicU64,
@@ -36,13 +38,14 @@ impl FirstSpeaker {
     pub(crate) fn wait(&self, usual: Duration, now: u64) -> Duration {
         let is_fresh = |at: u64| at != 0 && now.saturating_sub(at) < REMEMBERED;
         let greets = is_fresh(self.greeted.load(Relaxed));
-        let times = match is_fresh(self.in_vain.load(Relaxed)) {
-            true => self.times.load(Relaxed),
-            false => 0,
+        let times = if is_fresh(self.in_vain.load(Relaxed)) {
+            self.times.load(Relaxed)
+        } else {
+            0
         };
+        let both = greets && is_fresh(self.elsewhere.load(Relaxed));
         match (greets, times) {
-            (true, 0) => Duration::ZERO,
-            // Both happen here: a short wait spares most of the dials, and holds nobody up.
+            (true, _) if !both => Duration::ZERO,
             (true, _) | (false, 0) => usual,
             (false, times) => {
                 let growth = GROWTH.saturating_pow(times.min(8) as u32);
@@ -57,8 +60,17 @@ impl FirstSpeaker {
         self.times.store(0, Relaxed);
     }
 
-    /// The client spoke first, and what it said had no use for the connection that was dialed at
-    /// `dialed`. Of many that were dialed together only the first counts.
+    /// The client spoke first, and what it said leads elsewhere. Noted once a second at most, since
+    /// many do.
+    pub(crate) fn went_elsewhere(&self, now: u64) {
+        let before = self.elsewhere.load(Relaxed);
+        if before == 0 || now.saturating_sub(before) > 1_000_000_000 {
+            self.elsewhere.store(now.max(1), Relaxed);
+        }
+    }
+
+    /// For such a client the cluster had been dialed, at `dialed`. Of many that were dialed together
+    /// only the first counts.
     pub(crate) fn dialed_in_vain(&self, dialed: u64, now: u64) {
         let before = self.in_vain.load(Relaxed);
         if before == 0 || now.saturating_sub(before) >= REMEMBERED {
@@ -131,9 +143,17 @@ mod tests {
         }
         seen.greeted(MINUTE);
         assert_eq!(waits(&seen, MINUTE), 0);
+        seen.went_elsewhere(MINUTE);
+        assert_eq!(waits(&seen, MINUTE), 1);
         for _ in 0..3 {
             seen.dialed_in_vain(2 * MINUTE, 2 * MINUTE);
             assert_eq!(waits(&seen, 2 * MINUTE), 1);
         }
+        seen.greeted(3 * MINUTE);
+        seen.went_elsewhere(3 * MINUTE);
+        assert_eq!(waits(&seen, 3 * MINUTE), 1);
+        seen.greeted(13 * MINUTE - 1);
+        assert_eq!(waits(&seen, 13 * MINUTE - 1), 1);
+        assert_eq!(waits(&seen, 13 * MINUTE), 0);
     }
 }

@@ -18,7 +18,8 @@ use crate::{
     timer::now,
 };
 
-/// How long a client's silence is waited through. `None`: the cluster is not dialed early.
+/// How long a client's silence is waited through. `None`: the cluster is not dialed early. That will
+/// also be the answer where a policy judges requests: nothing may pass there that is not read.
 pub(super) fn wait(listener: &Listener, cluster: &Cluster) -> Option<Duration> {
     let settings = &listener.config;
     let wait = match cluster.config.speaks_first {
@@ -85,31 +86,12 @@ impl Early {
         }
     }
 
-    /// The connection for a client that goes to this cluster, in the state that it is in.
-    pub(super) fn claim(self, cluster: &Arc<Cluster>) -> Result<Dialing, Self> {
-        if !Arc::ptr_eq(cluster, &self.cluster) {
-            return Err(self);
-        }
-        Ok(match self.step {
+    /// The connection, in the state that it is in.
+    pub(super) fn dialing(self) -> Dialing {
+        match self.step {
             Step::Dialing(dialing) => dialing,
             Step::There(reached) => Box::pin(std::future::ready(reached)),
-        })
-    }
-
-    /// The server spoke first.
-    pub(super) fn greeted(&self, conn: &Conn) {
-        conn.listener.first_speaker.greeted(now());
-        count(conn, EarlyDial::Greeted);
-    }
-
-    /// It serves a client that spoke first, or nobody has spoken.
-    pub(super) fn used(conn: &Conn) {
-        count(conn, EarlyDial::Used);
-    }
-
-    /// It came to nothing, and nothing is learned from that.
-    pub(super) fn gone(&self, conn: &Conn) {
-        count(conn, EarlyDial::InVain);
+        }
     }
 
     /// The client spoke first, and goes elsewhere. Where its requests may go to the same cluster,
@@ -129,6 +111,22 @@ impl Early {
             dialed.connection.release(now(), None, workers);
         }
     }
+}
+
+/// The server spoke first.
+pub(super) fn greeted(conn: &Conn) {
+    conn.listener.first_speaker.greeted(now());
+    count(conn, EarlyDial::Greeted);
+}
+
+/// The connection serves a client that spoke first, or nobody has spoken.
+pub(super) fn used(conn: &Conn) {
+    count(conn, EarlyDial::Used);
+}
+
+/// The connection came to nothing, and nothing is learned from that.
+pub(super) fn gone(conn: &Conn) {
+    count(conn, EarlyDial::InVain);
 }
 
 fn count(conn: &Conn, outcome: EarlyDial) {

@@ -181,10 +181,9 @@ async fn detect_protocol(
             Detected::Opaque => return Ok((Spoke::Opaque, opaque())),
             Detected::NeedMore => {}
         }
-        heard = more(conn, first).await.map(|came| match came {
-            true => Heard::Client,
-            false => Heard::Nobody,
-        });
+        heard = more(conn, first)
+            .await
+            .map(|came| if came { Heard::Client } else { Heard::Nobody });
     }
 }
 
@@ -222,12 +221,12 @@ async fn race(conn: &mut Conn, first: &mut First, cluster: &Arc<Cluster>) -> Res
             let buffer = || worker.take_state();
             match early.poll_spoken(cx, &mut first.state, buffer) {
                 Poll::Ready(true) => {
-                    early.greeted(conn);
+                    early::greeted(conn);
                     return Poll::Ready(Ok(Heard::Server));
                 }
                 // It may yet turn out to be HTTP.
                 Poll::Ready(false) => {
-                    early.gone(conn);
+                    early::gone(conn);
                     first.early = None;
                 }
                 Poll::Pending => {}
@@ -242,6 +241,7 @@ async fn race(conn: &mut Conn, first: &mut First, cluster: &Arc<Cluster>) -> Res
 async fn by_name(conn: &mut Conn, first: &mut First, table: &TlsTable) -> Result<Spoken, Failure> {
     use client_hello::Parsed;
     let invalid = |detail| Failure::new(Cause::TlsHelloInvalid, detail);
+    let mut scan = client_hello::Scan::default();
     let hello = loop {
         if first
             .bytes()
@@ -250,7 +250,7 @@ async fn by_name(conn: &mut Conn, first: &mut First, table: &TlsTable) -> Result
         {
             return Err(Failure::new(Cause::ProtocolUnknown, "not TLS"));
         }
-        match client_hello::parse(first.bytes()) {
+        match scan.advance(first.bytes()) {
             Parsed::Done(hello) => break hello,
             Parsed::Invalid(detail) => return Err(invalid(detail)),
             Parsed::Incomplete => {}
@@ -263,14 +263,15 @@ async fn by_name(conn: &mut Conn, first: &mut First, table: &TlsTable) -> Result
     };
     let route = table.find(hello.server_name()).cloned();
     let asks = hello.server_name().is_some();
-    let tls = first.tls.insert(Box::new(Tls { hello, route }));
+    let tls = first.tls.insert(Tls { hello, route });
     let Some(route) = &tls.route else {
         let default = conn.listener.cluster.clone().map(Spoken::Opaque);
         return default.ok_or(Failure::new(
             Cause::NoTlsRoute,
-            match asks {
-                true => "no TLS route for the name it asks for",
-                false => "it asks for no name",
+            if asks {
+                "no TLS route for the name it asks for"
+            } else {
+                "it asks for no name"
             },
         ));
     };

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::io::AsyncWriteExt;
 
-use super::{First, Tls, early::Early, give_back, log};
+use super::{First, Tls, early, give_back, log};
 use crate::{
     cluster::{
         Cluster, PickContext,
@@ -38,22 +38,19 @@ pub(super) async fn serve(mut conn: Box<Conn>, cluster: Arc<Cluster>, mut first:
         down: 0,
         failure: None,
     };
+    let own = conn.listener.cluster.as_ref();
+    if !own.is_some_and(|own| Arc::ptr_eq(own, &cluster)) {
+        first.goes_elsewhere(&conn);
+    }
     let mut header = Vec::new();
-    let claimed = first.early.take().map(|early| early.claim(&cluster));
-    let dialing = match claimed {
-        Some(Ok(dialing)) => {
-            if first.spoke != Some(Spoke::ServerFirst) {
-                Early::used(&conn);
-            }
-            dialing
+    let dialing = if let Some(early) = first.early.take() {
+        if first.spoke != Some(Spoke::ServerFirst) {
+            early::used(&conn);
         }
-        other => {
-            if let Some(Err(early)) = other {
-                early.let_go(&conn);
-            }
-            http::greeting(&conn, &cluster, &mut header);
-            Box::pin(dial(&conn, &cluster, Vec::new()))
-        }
+        early.dialing()
+    } else {
+        http::greeting(&conn, &cluster, &mut header);
+        Box::pin(dial(&conn, &cluster, Vec::new()))
     };
     let reached = finish(&conn, dialing).await;
     seen.endpoint = reached.endpoint;
@@ -255,7 +252,7 @@ async fn finish(conn: &Conn, mut dialing: Dialing) -> Reached {
 /// Facts of one connection.
 struct Seen {
     began: u64,
-    tls: Option<Box<Tls>>,
+    tls: Option<Tls>,
     endpoint: Option<Arc<Endpoint>>,
     tries: u32,
     up: u64,
@@ -269,7 +266,7 @@ impl Seen {
         if let Some(failure) = &self.failure {
             cells.failures.inc(failure.cause);
         }
-        log(conn, self.tls.as_deref(), self.failure.as_ref(), |record| {
+        log(conn, self.tls.as_ref(), self.failure.as_ref(), |record| {
             record.duration = Duration::from_nanos(now().saturating_sub(self.began));
             record.received = self.up;
             record.sent = self.down;

@@ -14,6 +14,11 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, crypto::ring, server
 
 use super::*;
 
+/// Bytes that come at once.
+fn parse(bytes: &[u8]) -> Parsed {
+    Scan::default().advance(bytes)
+}
+
 /// The first message of rustls for a name, with some protocols.
 fn of_rustls(name: &str, protocols: &[&str]) -> Vec<u8> {
     let versions = rustls::ALL_VERSIONS;
@@ -119,9 +124,12 @@ fn said(bytes: &[u8]) -> (Option<String>, Option<String>) {
 fn says(bytes: &[u8], name: Option<&str>, protocols: Option<&str>) {
     for size in [1, 2, 3, 7, 64, 255, bytes.len()] {
         let bytes = in_records_of(size, bytes);
+        let mut scan = Scan::default();
         for at in 0..bytes.len() {
-            assert_eq!(parse(&bytes[..at]), Parsed::Incomplete, "{at} bytes");
+            let early = scan.advance(&bytes[..at]);
+            assert_eq!(early, Parsed::Incomplete, "{at} bytes");
         }
+        assert_eq!(scan.advance(&bytes), parse(&bytes));
         let found = said(&bytes);
         assert_eq!((found.0.as_deref(), found.1.as_deref()), (name, protocols));
         // What follows is not looked at.
@@ -178,103 +186,84 @@ fn what_is_unknown_is_passed_over() {
     );
 }
 
+#[track_caller]
+fn is_refused(bytes: &[u8], expected: &str) {
+    let Parsed::Invalid(what) = parse(bytes) else {
+        panic!("taken: {}", bytes.escape_ascii());
+    };
+    assert_eq!(what, expected, "{}", bytes.escape_ascii());
+}
+
 #[test]
-fn what_is_not_well_formed_is_refused() {
-    let suites: &[u8] = &[0x13, 1];
-    let wrong_name = "a server name that no host has";
-    let wrong_kind = "a server name that is none of a host";
-    let wrong_list = "a list of protocols of a wrong length";
-    let wrong_lengths = "a session id or cipher suites of a wrong length";
-    let two_names = [&[0], &counted(2, b"a")[..], &[0], &counted(2, b"b")].concat();
-    for (bytes, expected) in [
-        (
-            b"GET / HTTP/1.1\r\n\r\n".to_vec(),
-            "no TLS handshake record",
-        ),
-        (b"\x16\x02\0".to_vec(), "no TLS handshake record"),
-        (
-            b"\x15\x03\x01\0\x02\x02\x28".to_vec(),
-            "no TLS handshake record",
-        ),
-        (record(b""), "a TLS record of a length that none has"),
-        (
-            b"\x16\x03\x01\x40\x01".to_vec(),
-            "a TLS record of a length that none has",
-        ),
-        (record(&[2, 0, 0, 1, 0]), "not a ClientHello"),
-        (record(&[1, 0, 0x40, 0]), TOO_LARGE),
-        (record(&[1, 1, 0, 0]), TOO_LARGE),
-        (
-            record(&[1, 0, 0, 1, 0, 0]),
-            "more than a ClientHello in its records",
-        ),
-        (record(&[1, 0, 0, 0]), SHORT),
-        (
-            record(&[1, 0, 0, 2, 2, 0]),
-            "a ClientHello of no version of TLS",
-        ),
-        (made_of(&[0; 33], suites, &[0], b"\0\0"), wrong_lengths),
-        (made_of(b"", b"", &[0], b"\0\0"), wrong_lengths),
-        (made_of(b"", &[0x13], &[0], b"\0\0"), wrong_lengths),
-        (
-            made_of(b"", suites, b"", b"\0\0"),
-            "a ClientHello without a compression method",
-        ),
-        (made_of(b"", suites, &[0], b"\0"), SHORT),
-        (
-            made_of(b"", suites, &[0], b"\0\x01"),
-            "extensions of a wrong length",
-        ),
-        (made_of(b"", suites, &[0], &counted(2, &[0, 0, 0])), SHORT),
-        (
-            made_of(b"", suites, &[0], &counted(2, &[0, 9, 0, 1])),
-            SHORT,
-        ),
-        (
-            made(&[sni(b"a"), sni(b"a")]),
-            "an extension that is there twice",
-        ),
-        (
-            made(&[alpn(&[b"a"]), alpn(&[b"a"])]),
-            "an extension that is there twice",
-        ),
-        (made(&[extension(0, b"")]), SHORT),
-        (made(&[extension(0, &counted(2, b""))]), SHORT),
-        (
-            made(&[extension(0, &counted(2, &[1, 0, 1, b'a']))]),
-            wrong_kind,
-        ),
-        (
-            made(&[extension(0, &counted(2, &two_names))]),
-            "more than one server name",
-        ),
-        (
-            made(&[extension(0, &counted(2, &[0, 0, 2, b'a']))]),
-            "more than one server name",
-        ),
-        (made(&[sni(b"")]), wrong_name),
-        (made(&[sni(b".")]), wrong_name),
-        (made(&[sni(b"a\0b")]), wrong_name),
-        (made(&[sni(b"a/b")]), wrong_name),
-        (made(&[sni("ä.example".as_bytes())]), wrong_name),
-        (made(&[sni(&[b'x'; 256])]), wrong_name),
-        (made(&[alpn(&[])]), wrong_list),
-        (made(&[alpn(&[b""])]), wrong_list),
-        (made(&[extension(16, &counted(2, &[2, b'a']))]), SHORT),
-        (made(&[extension(16, b"\0\x03\x01a")]), wrong_list),
-    ] {
-        assert_eq!(
-            parse(&bytes),
-            Parsed::Invalid(expected),
-            "{}",
-            bytes.escape_ascii()
-        );
-    }
+fn records_that_do_not_hold_one_hello_are_refused() {
+    let (no_record, no_length) = (
+        "no TLS handshake record",
+        "a TLS record of a length that none has",
+    );
+    is_refused(b"GET / HTTP/1.1\r\n\r\n", no_record);
+    is_refused(b"\x16\x02\0", no_record);
+    is_refused(b"\x15\x03\x01\0\x02\x02\x28", no_record);
+    is_refused(&record(b""), no_length);
+    is_refused(b"\x16\x03\x01\x40\x01", no_length);
+    is_refused(&record(&[2, 0, 0, 1, 0]), "not a ClientHello");
+    let more = "more than a ClientHello in its records";
+    is_refused(&record(&[1, 0, 0, 1, 0, 0]), more);
     // Nothing else may come between the records of a message.
-    let whole = made(&[sni(b"a.example")]);
-    let mut split = in_records_of(20, &whole);
+    let mut split = in_records_of(20, &made(&[sni(b"a.example")]));
     split.splice(25..25, *b"\x14\x03\x03\0\x01\x01");
-    assert_eq!(parse(&split), Parsed::Invalid("no TLS handshake record"));
+    is_refused(&split, no_record);
+}
+
+#[test]
+fn lengths_that_do_not_add_up_are_refused() {
+    let suites: &[u8] = &[0x13, 1];
+    let end = b"\0\0";
+    let wrong = "a session id or cipher suites of a wrong length";
+    is_refused(&record(&[1, 0, 0, 0]), SHORT);
+    let version = "a ClientHello of no version of TLS";
+    is_refused(&record(&[1, 0, 0, 2, 2, 0]), version);
+    is_refused(&made_of(&[0; 33], suites, &[0], end), wrong);
+    is_refused(&made_of(b"", b"", &[0], end), wrong);
+    is_refused(&made_of(b"", &[0x13], &[0], end), wrong);
+    let compression = "a ClientHello without a compression method";
+    is_refused(&made_of(b"", suites, b"", end), compression);
+    let extensions = |bytes: &[u8]| made_of(b"", suites, &[0], bytes);
+    is_refused(&extensions(b"\0"), SHORT);
+    is_refused(&extensions(b"\0\x01"), "extensions of a wrong length");
+    is_refused(&extensions(&counted(2, &[0, 0, 0])), SHORT);
+    is_refused(&extensions(&counted(2, &[0, 9, 0, 1])), SHORT);
+}
+
+#[test]
+fn extensions_that_say_nothing_clear_are_refused() {
+    let twice = "an extension that is there twice";
+    is_refused(&made(&[sni(b"a"), sni(b"a")]), twice);
+    is_refused(&made(&[alpn(&[b"a"]), alpn(&[b"a"])]), twice);
+    let name = |list: &[u8]| made(&[extension(0, &counted(2, list))]);
+    is_refused(&made(&[extension(0, b"")]), SHORT);
+    is_refused(&name(b""), SHORT);
+    let kind = "a server name that is none of a host";
+    is_refused(&name(&[1, 0, 1, b'a']), kind);
+    let several = "more than one server name";
+    let two = [&[0], &counted(2, b"a")[..], &[0], &counted(2, b"b")].concat();
+    is_refused(&name(&two), several);
+    is_refused(&name(&[0, 0, 2, b'a']), several);
+    let long = [b'x'; 256];
+    for bytes in [
+        &b""[..],
+        b".",
+        b"a\0b",
+        b"a/b",
+        "\u{e4}.b".as_bytes(),
+        &long,
+    ] {
+        is_refused(&made(&[sni(bytes)]), "a server name that no host has");
+    }
+    let list = "a list of protocols of a wrong length";
+    is_refused(&made(&[alpn(&[])]), list);
+    is_refused(&made(&[alpn(&[b""])]), list);
+    is_refused(&made(&[extension(16, b"\0\x03\x01a")]), list);
+    is_refused(&made(&[extension(16, &counted(2, &[2, b'a']))]), SHORT);
 }
 
 #[test]
@@ -284,6 +273,8 @@ fn the_size_is_bounded_on_the_wire() {
     let largest = filled(MOST - overhead);
     assert_eq!(largest.len(), MOST);
     assert_eq!(said(&largest).0.as_deref(), Some("a.example"));
+    is_refused(&record(&[1, 0, 0x40, 0]), TOO_LARGE);
+    is_refused(&record(&[1, 1, 0, 0]), TOO_LARGE);
     assert_eq!(
         parse(&filled(MOST - overhead + 1)),
         Parsed::Invalid(TOO_LARGE)
@@ -293,19 +284,23 @@ fn the_size_is_bounded_on_the_wire() {
         parse(&filled(MOST - overhead + 1)[..9]),
         Parsed::Invalid(TOO_LARGE)
     );
-    // The heads of its records count, too: six times the message, and then no end of it.
+    // The heads of its records count, too.
     let small = in_records_of(1, &filled(MOST / 4));
     assert_eq!(parse(&small), Parsed::Invalid(TOO_LARGE));
-    let first = (0..small.len()).find(|at| parse(&small[..*at]) != Parsed::Incomplete);
-    assert!(first.is_some_and(|at| at <= MOST), "{first:?}");
+    assert_eq!(parse(&small[..MOST / 2]), Parsed::Incomplete);
+    assert_eq!(parse(&small[..MOST]), Parsed::Invalid(TOO_LARGE));
 }
 
-/// The name that rustls reads, if it takes the message.
-fn read_by_rustls(bytes: &[u8]) -> Option<Option<String>> {
+/// The name that rustls reads, if it takes the message. It takes an address in its place for none.
+fn name_read_by_rustls(mut bytes: &[u8]) -> Option<String> {
     let mut acceptor = Acceptor::default();
-    acceptor.read_tls(&mut &bytes[..]).ok()?;
-    let accepted = acceptor.accept().ok()??;
-    Some(accepted.client_hello().server_name().map(str::to_owned))
+    while !bytes.is_empty() {
+        acceptor.read_tls(&mut bytes).ok()?;
+        if let Some(accepted) = acceptor.accept().ok()? {
+            return accepted.client_hello().server_name().map(str::to_owned);
+        }
+    }
+    None
 }
 
 proptest! {
@@ -316,9 +311,12 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         end in any::<prop::sample::Index>(),
     ) {
-        let whole = match from_rustls {
-            true => of_rustls("shop.example", &["h2"]),
-            false => made(&[sni(b"a.example"), alpn(&[b"h2", b"http/1.1"])]),
+        let whole = if from_rustls {
+            of_rustls("shop.example", &["h2"])
+        } else {
+            // rustls insists on algorithms for signatures.
+            let algorithms = extension(13, b"\0\x02\x04\x03");
+            made(&[sni(b"a.example"), algorithms, alpn(&[b"h2", b"http/1.1"])])
         };
         let mut bytes = in_records_of(size, &whole);
         for (at, byte) in &changes {
@@ -326,14 +324,17 @@ proptest! {
             bytes[at] = *byte;
         }
         let verdict = parse(&bytes);
-        let early = parse(&bytes[..end.index(bytes.len())]);
+        let mut scan = Scan::default();
+        let early = scan.advance(&bytes[..end.index(bytes.len())]);
         prop_assert!(early == Parsed::Incomplete || early == verdict, "{early:?}, then {verdict:?}");
-        if let (Parsed::Done(hello), Some(name)) = (&verdict, read_by_rustls(&bytes)) {
-            let ours = hello.server_name().map(|name| String::from_utf8(name.to_vec()).unwrap());
-            // It takes an address in that place for no name.
-            if name.is_some() {
-                prop_assert_eq!(ours, name.map(|name| name.to_ascii_lowercase()));
-            }
+        if early == Parsed::Incomplete {
+            prop_assert_eq!(&scan.advance(&bytes), &verdict);
+        }
+        if let (Parsed::Done(hello), Some(name)) = (&verdict, name_read_by_rustls(&bytes)) {
+            let ours = hello.server_name().unwrap_or_default();
+            prop_assert_eq!(ours.escape_ascii().to_string(), name.to_ascii_lowercase());
+        } else {
+            prop_assert!(!changes.is_empty(), "not read: {verdict:?}");
         }
     }
 }
