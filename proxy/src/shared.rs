@@ -76,6 +76,7 @@ pub(crate) struct Worker {
     /// Buffers of HTTP/2 connections that have nothing to send now.
     pub(crate) spare: Spare,
     /// States of streams, for reuse.
+    #[allow(clippy::vec_box, reason = "a state moves between streams as a pointer")]
     small_states: RefCell<Vec<Box<State>>>,
     kept_states: usize,
     /// States in use.

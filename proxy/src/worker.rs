@@ -261,7 +261,15 @@ fn listen(
 fn close(worker: &Rc<Worker>, accepting: &Accepting) {
     accepting.task.abort();
     while let Ok(Some((stream, peer))) = accepting.socket.accept_queued() {
-        start(worker, &accepting.slot, stream, peer);
+        let Some(conn) = admit(worker, &accepting.slot, stream, peer) else {
+            continue;
+        };
+        tokio::task::spawn_local(async move {
+            // What has arrived on it is seen once the runtime has looked; before that it would take
+            // itself for a connection without a request, and leave.
+            tokio::task::yield_now().await;
+            serve(conn).await;
+        });
     }
 }
 
@@ -272,22 +280,28 @@ async fn accept_all(worker: Rc<Worker>, slot: Rc<Slot>, socket: Rc<accept::Liste
             tracing::warn!(%error, "accept failed");
         };
         let (stream, peer) = socket.accept(failed).await;
-        start(&worker, &slot, stream, peer);
+        if let Some(conn) = admit(&worker, &slot, stream, peer) {
+            tokio::task::spawn_local(serve(conn));
+        }
     }
 }
 
-fn start(worker: &Rc<Worker>, slot: &Slot, stream: Stream, peer: Peer) {
+/// A connection that may be served; one beyond a limit is closed.
+fn admit(worker: &Rc<Worker>, slot: &Slot, stream: Stream, peer: Peer) -> Option<Box<Conn>> {
     let (listener, version) = {
         let current = slot.listener.borrow();
         (Arc::clone(&current.0), current.1)
     };
-    match worker.admit(&listener) {
-        Some(admission) => {
-            let conn = Conn::new(worker, (listener, version), (stream, peer), admission);
-            tokio::task::spawn_local(serve(conn));
-        }
-        None => refuse(worker, &listener, peer),
-    }
+    let Some(admission) = worker.admit(&listener) else {
+        refuse(worker, &listener, peer);
+        return None;
+    };
+    Some(Conn::new(
+        worker,
+        (listener, version),
+        (stream, peer),
+        admission,
+    ))
 }
 
 /// What has to be done now and then.

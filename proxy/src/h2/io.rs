@@ -8,7 +8,7 @@
 //! of the same wake had to say.
 
 use std::{
-    cell::{Ref, RefCell},
+    cell::RefCell,
     io::{self, ErrorKind, IoSlice},
     mem,
     pin::Pin,
@@ -204,6 +204,7 @@ impl Handle {
     }
 
     /// Bytes that h2 wrote and the peer has not taken.
+    #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
         self.0.borrow().outbound.collected.len()
     }
@@ -215,16 +216,13 @@ impl Handle {
     }
 
     /// What went through since this was asked last.
+    #[cfg(test)]
     pub(crate) fn take_tally(&self) -> Tally {
         mem::take(&mut self.0.borrow_mut().tally)
     }
 
-    /// The socket, to ask about it. Not to be kept over a poll.
-    pub(crate) fn stream(&self) -> Ref<'_, Stream> {
-        Ref::map(self.0.borrow(), |inner| &inner.stream)
-    }
-
     /// The socket, once h2 is done with its side and this is the last handle.
+    #[cfg(test)]
     pub(crate) fn into_stream(self) -> Option<Stream> {
         Rc::into_inner(self.0).map(|inner| inner.into_inner().stream)
     }

@@ -110,6 +110,7 @@ fn what_is_in_flight_ends_well() {
 fn what_has_arrived_when_it_closes_is_served() {
     const TEST: &str = "what_has_arrived_when_it_closes_is_served";
     const CLIENTS: usize = 16;
+    const QUEUED: usize = 8;
     let Some(strace) = tools::need(TEST, "strace") else {
         return;
     };
@@ -149,6 +150,8 @@ fn what_has_arrived_when_it_closes_is_served() {
     wait::until("the worker to be held up", || {
         (upstream.count() > before).then_some(())
     });
+    // And some that the worker has not accepted when it closes its socket.
+    clients.extend((0..QUEUED).map(|_| Client::connect(web)));
     for client in &mut clients {
         client.send(request("POST", "/arrived", &[], b"body"));
     }
@@ -159,7 +162,7 @@ fn what_has_arrived_when_it_closes_is_served() {
         // It knew, or this shows nothing.
         assert!(answer.has_token("connection", "close"), "{n}: {answer}");
     }
-    assert_eq!(upstream.count(), before + 1 + CLIENTS);
+    assert_eq!(upstream.count(), before + 1 + CLIENTS + QUEUED);
     drop((clients, holder));
     assert_eq!(proxy.process.exit().code(), Some(0));
 }
