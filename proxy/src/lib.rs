@@ -14,6 +14,7 @@ mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod h1;
+mod h2;
 mod http;
 mod message;
 mod net;

@@ -17,11 +17,16 @@
 
 pub mod client;
 pub mod files;
+pub mod frames;
 pub mod http;
+pub mod large;
 pub mod metrics;
+pub mod mutations;
+pub mod names;
 pub mod process;
 pub mod proxy;
 pub mod reader;
+pub mod tls;
 pub mod tools;
 pub mod upstream;
 pub mod vectors;

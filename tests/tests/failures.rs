@@ -177,6 +177,53 @@ fn a_full_pool_queues_and_then_refuses() {
     assert_eq!((upstream.count(), upstream.connections()), (2, 1));
 }
 
+/// A connection that becomes free goes to who waits, not to who comes in that moment: here the
+/// next request of the client that had it.
+#[test]
+fn who_waits_for_a_connection_is_not_overtaken() {
+    let gate = Arc::new(wait::Gate::default());
+    let upstream = {
+        let gate = gate.clone();
+        Upstream::script(move |peer| {
+            while peer.request().is_some() {
+                gate.pass();
+                peer.answer(200, b"ok");
+            }
+        })
+    };
+    let proxy = Proxy::start(&simple(&[&upstream.address]).replace(
+        "endpoints:",
+        "pool: { max_connections: 1, pending_timeout: 60s }, endpoints:",
+    ));
+    let mut eager = Client::connect(proxy.web());
+    let requests: Vec<u8> = ["/1", "/3", "/4"]
+        .iter()
+        .flat_map(|target| request("GET", target, &[], b""))
+        .collect();
+    eager.send(requests);
+    wait::until("the first to be upstream", || {
+        (upstream.count() == 1).then_some(())
+    });
+    let mut patient = Client::connect(proxy.web());
+    patient.send(request("GET", "/2", &[], b""));
+    wait::until("the other to wait", || {
+        let metrics = proxy.metrics();
+        let pending = metrics.sum("outrigger_upstream_requests_pending", &[]);
+        (pending > 0.5).then_some(())
+    });
+    gate.open();
+    for _ in 0..3 {
+        assert_eq!(eager.response().text(), "ok");
+    }
+    assert_eq!(patient.response().text(), "ok");
+    let order: Vec<_> = upstream
+        .requests()
+        .iter()
+        .map(|r| r.target().to_owned())
+        .collect();
+    assert_eq!(order, ["/1", "/2", "/3", "/4"]);
+}
+
 /// S40: out of descriptors, nothing that is served suffers, the operators' face answers, and
 /// accepting goes on when some are free again.
 #[test]

@@ -80,6 +80,7 @@ impl Patience {
         }
         Poll::Pending
     }
+
     /// Whether the pause is too long now.
     fn quarter_passed(&mut self, progressed: bool) -> bool {
         self.quiet = if progressed { 0 } else { self.quiet + 1 };

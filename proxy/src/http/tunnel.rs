@@ -8,13 +8,8 @@ use std::{
 };
 
 use super::{
-    Conn, Next,
-    attempt::{self, Exchange},
-    exchange::Stop,
-    forwarded,
-    patience::Patience,
-    record::Ledger,
-    reply,
+    Conn, Next, attempt::Exchange, exchange::Stop, forwarded, patience::Patience, reach,
+    record::Ledger, reply, sides::Upstream, upload,
 };
 use outrigger_config::model::Direction;
 
@@ -32,7 +27,6 @@ use crate::{
     tcp::{self, Watch, Way},
     telemetry::metrics::{ClusterCells, ListenerCells},
     timer::{Timer, now},
-    upstream::Want,
 };
 
 /// Passes the 101 on and joins the two connections.
@@ -45,10 +39,13 @@ pub(super) async fn upgrade(
     exchange: Exchange,
 ) -> Result<Next, Stop> {
     let Exchange {
-        mut connection,
+        upstream,
         in_flight,
         upload,
     } = exchange;
+    let Upstream::Http1(mut connection) = upstream else {
+        return Err(Failure::new(Cause::UpgradeFailed, "101 over HTTP/2").into());
+    };
     let (received, lent) = upload.finish(&mut state.downstream);
     ledger.body_received += received;
     state.to_upstream = lent;
@@ -101,27 +98,10 @@ pub(super) async fn connect(
     cluster: &Arc<Cluster>,
     mut patience: Patience,
 ) -> Result<Next, Stop> {
-    let endpoint = attempt::pick(conn, state, cluster, &[], ledger.began)
-        .ok_or_else(|| Failure::from(cluster.absence()))?;
-    ledger.tries = 1;
-    ledger.endpoint = Some(Arc::clone(&endpoint));
-    let in_flight = endpoint.start();
-    patience.begin_try(ledger.began, rule.backend_timeout);
-    patience.arm(&conn.timer, ledger.began);
-    let want = Want {
-        cluster,
-        endpoint: &endpoint,
-        worker: conn.worker.id,
-        workers: conn.worker.process.workers,
-        private: true,
-        now: ledger.began,
-    };
-    let acquired = attempt::connect(conn, state, want, &mut patience, &mut false).await;
-    let (mut connection, _) = acquired.inspect_err(|_| in_flight.fail(now()))?;
-    ledger.sent_at = now();
-    ledger.connecting = ledger.sent_at.saturating_sub(ledger.began);
+    let (mut connection, in_flight) =
+        reach::private(conn, state, ledger, rule, cluster, &mut patience).await?;
     let mut out = Vec::with_capacity(64);
-    attempt::greeting(conn, cluster, &mut out);
+    upload::greeting(conn, cluster, &mut out);
     if !out.is_empty() {
         write_to(&mut connection.stream, &out).await?;
         out.clear();
@@ -166,8 +146,11 @@ async fn join(
         &conn.timer,
         conn.opened,
     );
+    let Some(downstream) = conn.side.stream() else {
+        return Err(Failure::new(Cause::Internal, "a tunnel over HTTP/2").into());
+    };
     let forwarding = tcp::forward(
-        &mut conn.stream,
+        downstream,
         upstream,
         &conn.worker.bulk,
         (up.filled(), down.filled()),

@@ -55,6 +55,29 @@ fn an_unreachable_cluster_is_said_before_the_tunnel() {
     assert!(matches!(status, 502..=504), "{status}");
 }
 
+/// Nothing was sent yet: another endpoint may serve the tunnel as well.
+#[test]
+fn an_endpoint_that_cannot_be_reached_is_passed_over() {
+    let upstream = Upstream::script(|peer| {
+        peer.send("hello\n");
+        peer.wait_end();
+    });
+    let mut gone = Upstream::fixed("never");
+    gone.stop();
+    let proxy = Proxy::start(&format!(
+        "listeners: [{{ name: web, bind: '127.0.0.1:0', protocol: http, http: {{ connect: true }} }}]
+routes: [{{ name: tunnel, rules: [{{ backends: [{{ cluster: back }}] }}] }}]
+clusters: [{{ name: back, balance: round_robin, endpoints: ['{}', '{}'] }}]",
+        gone.address, upstream.address
+    ));
+    for _ in 0..4 {
+        let mut client = Client::connect(proxy.web());
+        client.send("CONNECT db.example:1 HTTP/1.1\r\nHost: db.example:1\r\n\r\n");
+        assert_eq!(client.head().status(), 200);
+        assert_eq!(client.exactly(6), b"hello\n");
+    }
+}
+
 /// What a client sent in hope of a tunnel is no request.
 #[test]
 fn bytes_behind_a_refused_connect_are_dropped() {

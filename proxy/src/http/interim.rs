@@ -1,0 +1,73 @@
+//! What comes before a final response: interim responses, and the 101 that ends HTTP.
+
+use super::{Conn, forwarded, patience::Patience, reply, sides::Downstream};
+use crate::{
+    error::{Cause, Failure},
+    h1::{Delivery, write_response},
+    h2 as http2,
+    message::{Body, Edits, Version},
+    shared::State,
+};
+
+/// Passes an interim response on to a client that knows them (RFC 9110 section 15.2).
+pub(super) async fn pass_on(
+    conn: &mut Conn,
+    state: &mut State,
+    patience: &mut Patience,
+) -> Result<(), Failure> {
+    if state.request.version == Version::Http10 {
+        return Ok(());
+    }
+    let mut out = std::mem::take(&mut state.to_downstream);
+    out.clear();
+    let view = state.answer();
+    let mut edits = Edits::default();
+    forwarded::drop_listed(view.bytes, &view.head.fields, &mut edits);
+    if let Downstream::Http2(stream) = &mut conn.side {
+        let response = http2::write_response(&view, &edits)?;
+        // Fails only where the stream is gone, which is seen where it is watched.
+        let _ = stream.respond.send_informational(response);
+        return Ok(());
+    }
+    write_response(
+        &mut out,
+        &view,
+        &edits,
+        Delivery {
+            body: Body::None,
+            close: false,
+            version: Version::Http11,
+            upgrade: false,
+        },
+    );
+    let sent = reply::write_within(conn, &out, patience).await;
+    out.clear();
+    state.to_downstream = out;
+    sent
+}
+
+/// Checks that a 101 is what the client asked for.
+pub(super) fn check_switch(conn: &Conn, state: &State) -> Result<(), Failure> {
+    let asked =
+        forwarded::upgrade_allowed(&state.head, &state.request, &conn.listener.http.upgrades);
+    let offered = state
+        .request
+        .upgrade
+        .map(|s| s.of(&state.head))
+        .unwrap_or_default();
+    let taken = state
+        .response
+        .upgrade
+        .map(|s| s.of(state.answer().bytes))
+        .unwrap_or_default();
+    let agreed = offered
+        .split(|b| *b == b',')
+        .any(|o| o.trim_ascii().eq_ignore_ascii_case(taken));
+    if asked && agreed && !taken.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Cause::UpgradeFailed,
+        "101 that was not asked for",
+    ))
+}
