@@ -174,6 +174,10 @@ impl Relay {
                     Poll::Ready(sent) => sent.map_err(|_| Broken::SinkFailed)?,
                     Poll::Pending => {
                         self.charge(&mut source)?;
+                        // One of an HTTP/2 stream's own is of no use while it waits.
+                        if self.from_upstream && buffer.is_empty() {
+                            buffer.shrink(0);
+                        }
                         return Poll::Pending;
                     }
                 }
@@ -299,11 +303,7 @@ impl Relay {
                 if !*begun {
                     *begun = true;
                     raw.extend_from_slice(buffer.filled());
-                    // One of an HTTP/2 stream's own is of no use from here on.
                     buffer.clear();
-                    if self.from_upstream {
-                        buffer.shrink(0);
-                    }
                 }
                 let step = decoder.step(raw).map_err(Broken::Framing)?;
                 match step {
