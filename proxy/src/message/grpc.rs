@@ -57,6 +57,15 @@ pub(crate) fn is_content_type(value: &[u8]) -> bool {
         })
 }
 
+/// Service and method in a call's path.
+pub(crate) fn names(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let names = path.strip_prefix(b"/")?;
+    let (service, method) = names.split_at(memchr::memchr(b'/', names)?);
+    let method = method.get(1..)?;
+    let valid = !service.is_empty() && !method.is_empty() && !method.contains(&b'/');
+    valid.then_some((service, method))
+}
+
 /// How long a call may take, in nanoseconds, and the number of the field that says so.
 ///
 /// # Errors
@@ -186,6 +195,14 @@ mod tests {
             );
         }
         assert!(!is_call(&TestRequest::new("POST", "a", "/s/m", &[]).view()));
+    }
+
+    #[test]
+    fn names_in_paths() {
+        assert_eq!(names(b"/a.B/C"), Some((&b"a.B"[..], &b"C"[..])));
+        for none in ["", "/", "/a", "/a/", "//b", "a/b", "/a/b/", "/a/b/c", "*"] {
+            assert_eq!(names(none.as_bytes()), None, "{none}");
+        }
     }
 
     #[test]

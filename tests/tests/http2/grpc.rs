@@ -374,3 +374,42 @@ fn a_deadline_that_cannot_be_read_is_refused() {
         .sum("outrigger_upstream_connections_total", &[]);
     assert!(connections < 0.5, "{connections}");
 }
+
+#[test]
+fn calls_are_routed_by_service_and_method() {
+    let upstream = server(&[], |connection| {
+        while let Some((stream, message)) = connection.request() {
+            let rule = message.get("x-rule").unwrap_or("none");
+            connection.answer(stream, 200, &[GRPC, ("x-rule", rule)], b"");
+        }
+    });
+    let rule = |number: u8, condition: &str| {
+        let set = format!("{{ request_headers: {{ set: {{ x-rule: '{number}' }} }} }}");
+        format!(
+            "{{ matches: [{{ {condition} }}], filters: [{set}], backends: [{{ cluster: back }}] }}"
+        )
+    };
+    let proxy = Proxy::start(&format!(
+        "listeners: [{{ name: web, bind: '127.0.0.1:0' }}]
+routes: [{{ name: all, rules: [{}, {}, {}] }}]
+clusters: [{{ name: back, protocol: http2, endpoints: ['{}'] }}]",
+        rule(1, "grpc: { service: a.B }"),
+        rule(2, "grpc: { service: a.B, method: C }"),
+        rule(
+            3,
+            "grpc: { method: { regex: 'Get.*' } }, headers: [{ name: x, exact: y }]"
+        ),
+        upstream.address
+    ));
+    let mut client = Client::connect(proxy.web());
+    let mut rule_of = |path, fields: &[(&str, &str)]| {
+        let answer = call(&mut client, path, fields);
+        let said = answer.get("x-rule").or(answer.get("grpc-status"));
+        said.unwrap_or_default().to_owned()
+    };
+    assert_eq!(rule_of("/a.B/C", &[]), "2");
+    assert_eq!(rule_of("/a.B/D", &[]), "1");
+    assert_eq!(rule_of("/a.X/GetIt", &[("x", "y")]), "3");
+    assert_eq!(rule_of("/a.X/GetIt", &[]), "12");
+    assert_eq!(rule_of("/a.B/C/D", &[]), "12");
+}

@@ -137,19 +137,14 @@ fn deadlines_and_cancellation_reach_the_server() {
     assert_eq!(log[1]["grpc_status"], 1);
     assert_eq!(log[1]["cause"], "client_gone");
 
-    // The route's limit ends a stream that has begun; the server knows of it beforehand.
+    // The route's limit ends a stream that has begun. The server was told of it, and may say so first.
     let limited = proxy(&[&server.address()], "400ms");
-    let details = "504 Gateway Timeout";
     let seen = play(&python, &limited, &["outlasted"]);
-    assert_eq!(
-        seen,
-        [json!({ "code": "DEADLINE_EXCEEDED", "details": details })]
-    );
+    assert_eq!(seen[0]["code"], "DEADLINE_EXCEEDED", "{seen:?}");
     let told = left(server.said(4));
     assert!(told > 0.0 && told < 0.4, "{told}");
     assert_eq!(server.said(5), "ended");
     let log = limited.log_of(1);
-    assert_eq!(log[0]["cause"], "http_response_timeout");
     assert_eq!(log[0]["grpc_status"], 4);
 }
 
