@@ -225,7 +225,8 @@ mod tests {
         }
         let used = before.until(&watch.sample());
         assert!(used.cpu_ns > 1_000_000, "{used:?}");
-        assert!(memory(watch.pid).resident > 1 << 20);
-        assert!(memory(watch.pid).peak >= memory(watch.pid).resident);
+        let memory = memory(watch.pid);
+        assert!(memory.resident > 1 << 20);
+        assert!(memory.peak >= memory.resident);
     }
 }
