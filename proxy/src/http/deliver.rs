@@ -159,13 +159,13 @@ fn begin(
     }
     ledger.status = state.response.status;
     let rest = if end { Body::None } else { state.response.body };
-    let plan = plan(conn, rest, encoding);
+    let plan = plan(conn, rest, encoding, close);
     let (from, to) = (upstream.carrier(), conn.side.carrier());
     Ok((Transfer::new(from, to, plan, out), delivery))
 }
 
 /// How the response's body is moved.
-fn plan(conn: &Conn, body: Body, encoding: Encoding) -> Plan {
+fn plan(conn: &Conn, body: Body, encoding: Encoding, last: bool) -> Plan {
     Plan {
         body,
         encoding,
@@ -175,6 +175,7 @@ fn plan(conn: &Conn, body: Body, encoding: Encoding) -> Plan {
         },
         most: u64::MAX,
         from_upstream: true,
+        last,
         budget: conn.worker.budget.clone(),
         behind: conn.worker.behind.clone(),
     }

@@ -95,6 +95,7 @@ fn plan(conn: &Conn, state: &State) -> Plan {
         limits: settings.limits,
         most: settings.max_body,
         from_upstream: false,
+        last: false,
         budget: conn.worker.budget.clone(),
         behind: conn.worker.behind.clone(),
     }

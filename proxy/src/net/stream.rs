@@ -3,11 +3,11 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
@@ -46,6 +46,26 @@ impl Stream {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(buf.filled().len())),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// As a write, but says that nothing will be written behind it: the end that follows at once
+    /// leaves in the same segment. MUST be followed by the end.
+    pub(crate) fn poll_write_last(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let Self::Tcp(stream) = self else {
+            return Pin::new(self).poll_write(cx, bytes);
+        };
+        loop {
+            ready!(stream.poll_write_ready(cx))?;
+            let send = || sockopt::send_more(&*stream, bytes);
+            match stream.try_io(Interest::WRITABLE, send) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
         }
     }
 
