@@ -51,7 +51,11 @@ pub(super) fn prepare(
         }
     }
     if !(trusted && seen.forwarded_proto) {
-        own.line(Known::XForwardedProto, "X-Forwarded-Proto", b"http");
+        own.line(
+            Known::XForwardedProto,
+            "X-Forwarded-Proto",
+            conn.scheme().as_bytes(),
+        );
     }
     if settings.via {
         own.via(pseudonym, if trusted { 0 } else { passages });

@@ -1,0 +1,139 @@
+//! TLS of listeners and clusters. Whether the files are there and right is seen where they are read.
+
+use super::Checker;
+use crate::model::{
+    Authorities, ClientCertificates, Cluster, ClusterTls, EndpointAddress, Listener, ListenerTls,
+    Protocol, Text, Verify, is_host,
+};
+
+/// Longest name of a protocol (RFC 7301 section 3.1).
+const LONGEST_PROTOCOL: usize = 255;
+
+pub(super) fn check_listener(listener: &Listener, checker: &mut Checker<'_>) {
+    let Some(tls) = &listener.tls else { return };
+    checker.field("tls", |checker| {
+        if listener.protocol == Protocol::TlsPassthrough || listener.tls_routes.is_some() {
+            let expected = "no tls with `protocol: tls_passthrough` or `tls_routes`; \
+                            what passes through is not ended here";
+            checker.problem("found settings", expected);
+        }
+        if tls.certificates.is_empty() && !checker.is_unread() {
+            checker.problem_at("certificates", "found no certificates", "at least one");
+        }
+        checker.each("certificates", &tls.certificates, |checker, certificate| {
+            file("cert", &certificate.cert, checker);
+            file("key", &certificate.key, checker);
+            if let Some(ocsp) = &certificate.ocsp {
+                file("ocsp", ocsp, checker);
+            }
+        });
+        check_clients(tls, checker);
+        check_alpn(listener.protocol, tls, checker);
+    });
+}
+
+fn check_clients(tls: &ListenerTls, checker: &mut Checker<'_>) {
+    checker.each("client_ca", &tls.client_ca, |checker, path| {
+        file_here(path, checker);
+    });
+    match (tls.client_certificates, tls.client_ca.is_empty()) {
+        (ClientCertificates::Off, false) => {
+            let expected = "no authorities with `client_certificates: off`; nobody is asked";
+            checker.problem_at("client_ca", "found files", expected);
+        }
+        (ClientCertificates::Optional | ClientCertificates::Required, true) => {
+            checker.missing("client_ca", "files with the authorities of clients");
+        }
+        _ => {}
+    }
+}
+
+fn check_alpn(protocol: Protocol, tls: &ListenerTls, checker: &mut Checker<'_>) {
+    checker.each(
+        "alpn",
+        tls.alpn.as_deref().unwrap_or_default(),
+        |checker, name| {
+            let name = name.as_str();
+            let spoken = ["h2", "http/1.1"].contains(&name);
+            if name.is_empty() || name.len() > LONGEST_PROTOCOL {
+                checker.problem(format!("found {name:?}"), "the name of a protocol");
+            } else if protocol != Protocol::Tcp && !spoken {
+                let expected =
+                    "h2 or http/1.1; other protocols are for listeners with `protocol: tcp`";
+                checker.problem(format!("found {name:?}"), expected);
+            }
+        },
+    );
+}
+
+pub(super) fn check_cluster(cluster: &Cluster, checker: &mut Checker<'_>) {
+    let Some(tls) = &cluster.tls else { return };
+    checker.field("tls", |checker| {
+        if let Some(sni) = &tls.sni {
+            host("sni", sni, false, checker);
+        }
+        check_authorities(tls, checker);
+        checker.field("verify", |checker| match &tls.verify {
+            Some(Verify::Hostname(name)) => host("hostname", name, true, checker),
+            Some(Verify::San(names)) => {
+                if names.is_empty() && !checker.is_unread() {
+                    checker.problem_at("san", "found an empty list", "at least one name");
+                }
+                checker.each("san", names, |checker, name| {
+                    let text = name.as_str();
+                    if !is_host(text) && !text.contains("://") {
+                        checker.problem(format!("found {text:?}"), "a host, or a URI");
+                    }
+                });
+            }
+            None => {}
+        });
+        checker.field("client_certificate", |checker| {
+            if let Some(own) = &tls.client_certificate {
+                file("cert", &own.cert, checker);
+                file("key", &own.key, checker);
+            }
+        });
+        let by_name = tls.sni.is_some()
+            || cluster.dns.is_some()
+            || matches!(tls.verify, Some(Verify::Hostname(_)));
+        let on_socket = |address: &EndpointAddress| matches!(address, EndpointAddress::Unix(_));
+        let mut addresses = cluster.endpoints.iter().map(|endpoint| &endpoint.address);
+        if !by_name && addresses.any(on_socket) {
+            checker.missing(
+                "sni",
+                "a name, because an endpoint on a Unix socket has none",
+            );
+        }
+    });
+}
+
+fn check_authorities(tls: &ClusterTls, checker: &mut Checker<'_>) {
+    checker.field("ca", |checker| {
+        if let Authorities::Files(files) = &tls.ca {
+            if files.is_empty() && !checker.is_unread() {
+                checker.problem_at("files", "found an empty list", "at least one file");
+            }
+            checker.each("files", files, |checker, path| file_here(path, checker));
+        }
+    });
+}
+
+fn host(field: &'static str, name: &Text, may_be_address: bool, checker: &mut Checker<'_>) {
+    let text = name.as_str();
+    let is_address = text.parse::<std::net::IpAddr>().is_ok();
+    if !(is_host(text) || is_address) || (is_address && !may_be_address) {
+        let expected = "the name of a host";
+        checker.problem_at(field, format!("found {text:?}"), expected);
+    }
+}
+
+fn file(field: &'static str, path: &Text, checker: &mut Checker<'_>) {
+    checker.field(field, |checker| file_here(path, checker));
+}
+
+fn file_here(path: &Text, checker: &mut Checker<'_>) {
+    if path.as_str().is_empty() && !checker.is_unread() {
+        checker.problem("found \"\"", "the path of a file");
+    }
+}
