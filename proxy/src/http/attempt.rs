@@ -100,13 +100,7 @@ async fn one_try(
     let want = want(&worker, cluster, endpoint, private, Offer::Http1, began);
     let carrier = match carrier(conn, state, cluster) {
         Some(carrier) => carrier,
-        None => by(match worker.pools.learned(&want) {
-            Some(http2) => http2,
-            None => {
-                let learning = Box::pin(worker.pools.learn(want));
-                acquire(conn, state, ledger, began, &in_flight, patience, learning).await?
-            }
-        }),
+        None => learn(conn, state, ledger, want, &in_flight, patience).await?,
     };
     let (mut upstream, mut upload, origin);
     if carrier == Carrier::Http1 {
@@ -177,6 +171,24 @@ async fn one_try(
             Err(failed(state, ledger, &lost, how, upload, kept))
         }
     }
+}
+
+/// What an endpoint speaks that may choose.
+async fn learn(
+    conn: &mut Conn,
+    state: &mut State,
+    ledger: &mut Ledger,
+    want: Want<'_>,
+    in_flight: &InFlight,
+    patience: &mut Patience,
+) -> Result<Carrier, Failed> {
+    let worker = Rc::clone(&conn.worker);
+    if let Some(http2) = worker.pools.learned(&want) {
+        return Ok(by(http2));
+    }
+    let learning = Box::pin(worker.pools.learn(want));
+    let learned = acquire(conn, state, ledger, want.now, in_flight, patience, learning).await?;
+    Ok(by(learned))
 }
 
 fn never_sent(failure: crate::error::Failure) -> Failed {

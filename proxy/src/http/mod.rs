@@ -181,11 +181,7 @@ async fn read_head(conn: &mut Conn, state: &mut State) -> Wait {
                 [b'\r'] if leading => {}
                 // No request line of HTTP/1 begins like that (RFC 9113 section 3.4).
                 bytes if conn.served == 0 && bytes.starts_with(PREFACE_LINE) => {
-                    return Poll::Ready(Err(if conn.agreed_on(Alpn::Http1) {
-                        Wait::Failed(Failure::new(Cause::AlpnBroken, "HTTP/2 after `http/1.1`"))
-                    } else {
-                        Wait::Http2
-                    }));
+                    return Poll::Ready(Err(preface(conn)));
                 }
                 bytes => {
                     leading = false;
@@ -242,6 +238,15 @@ async fn read_head(conn: &mut Conn, state: &mut State) -> Wait {
         }
         Ok(()) => Wait::Head,
         Err(failure) => Wait::Failed(failure),
+    }
+}
+
+/// What HTTP/2's preface means to a client that may have agreed on something else.
+fn preface(conn: &Conn) -> Wait {
+    if conn.agreed_on(Alpn::Http1) {
+        Wait::Failed(Failure::new(Cause::AlpnBroken, "HTTP/2 after `http/1.1`"))
+    } else {
+        Wait::Http2
     }
 }
 

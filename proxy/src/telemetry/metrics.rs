@@ -86,12 +86,12 @@ pub(crate) struct Handshakes([Counter; 10]);
 
 impl Handshakes {
     /// With clients.
-    pub(crate) const WITH_CLIENTS: [&str; 10] = words(&CLIENT_FAULTS);
+    pub(crate) const WITH_CLIENTS: [&str; 10] = words(CLIENT_FAULTS);
     /// With endpoints.
-    pub(crate) const WITH_ENDPOINTS: [&str; 10] = words(&ENDPOINT_FAULTS);
+    pub(crate) const WITH_ENDPOINTS: [&str; 10] = words(ENDPOINT_FAULTS);
 
     /// Whether a session was resumed, or why there is none.
-    fn ended(&self, faults: &[Cause; 7], how: Result<bool, Cause>) {
+    fn ended(&self, faults: [Cause; 7], how: Result<bool, Cause>) {
         let place = match how {
             Ok(resumed) => usize::from(resumed),
             Err(cause) => {
@@ -111,26 +111,21 @@ impl Handshakes {
     }
 }
 
-const fn words(faults: &[Cause; 7]) -> [&'static str; 10] {
-    let [a, b, c, d, e, f, g] = *faults;
-    [
-        "full",
-        "resumed",
-        a.word(),
-        b.word(),
-        c.word(),
-        d.word(),
-        e.word(),
-        f.word(),
-        g.word(),
-        "other",
-    ]
+const fn words(faults: [Cause; 7]) -> [&'static str; 10] {
+    let mut words = ["full", "resumed", "", "", "", "", "", "", "", "other"];
+    let mut at = 0;
+    // No iterator is const.
+    while at < faults.len() {
+        words[2 + at] = faults[at].word();
+        at += 1;
+    }
+    words
 }
 
 impl ClusterCells {
     /// A TLS handshake with an endpoint ended; see [`Handshakes`].
     pub(crate) fn shaken(&self, how: Result<bool, Cause>) {
-        self.handshakes.ended(&ENDPOINT_FAULTS, how);
+        self.handshakes.ended(ENDPOINT_FAULTS, how);
     }
 }
 
@@ -160,7 +155,7 @@ impl ListenerCells {
 
     /// A TLS handshake with a client ended; see [`Handshakes`].
     pub(crate) fn shaken(&self, how: Result<bool, Cause>) {
-        self.handshakes.ended(&CLIENT_FAULTS, how);
+        self.handshakes.ended(CLIENT_FAULTS, how);
     }
 
     pub(crate) fn dialed_early(&self, outcome: EarlyDial) {

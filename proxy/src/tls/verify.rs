@@ -119,13 +119,13 @@ impl ServerCertVerifier for Endpoints {
         verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, behind, now, algorithms)?;
         let parsed = EndEntityCert::try_from(own)
             .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        let is_wanted = |name: &Box<str>| {
+        let is_wanted = |name: &str| {
             parsed
                 .valid_dns_names()
                 .any(|own| own.eq_ignore_ascii_case(name))
-                || parsed.valid_uri_names().any(|own| own == &**name)
+                || parsed.valid_uri_names().any(|own| own == name)
         };
-        if names.iter().any(is_wanted) {
+        if names.iter().any(|name| is_wanted(name)) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(Error::InvalidCertificate(CertificateError::NotValidForName))

@@ -150,9 +150,8 @@ impl Session {
             used += discard;
             match flow {
                 Ok(Flow::GoesOn) => {}
-                Ok(Flow::Blocked | Flow::Established) => break,
                 Err(error) if failed.is_none() => failed = Some(error),
-                Err(_) => break,
+                Ok(Flow::Blocked | Flow::Established) | Err(_) => break,
             }
             // What the peer is to be told of it, and not one message more.
             if failed.is_some() && !on!(&self.side, it => it.wants_write()) {

@@ -196,7 +196,7 @@ fn records_in_any_pieces_are_one_stream() {
     run(async {
         let (server, client) = configs();
         let (ours, mut peer) = tcp_pair().await;
-        let served = tokio::task::spawn_local(async move {
+        let serving = tokio::task::spawn_local(async move {
             let accept = Handshake::accept(ours, server, &[]).unwrap();
             let mut stream = done(accept).await.unwrap();
             let mut all = Vec::new();
@@ -221,7 +221,7 @@ fn records_in_any_pieces_are_one_stream() {
             }
             if !session.is_handshaking() && !sent {
                 sent = true;
-                session.writer().write_all(&[9; 50_000]).unwrap();
+                session.writer().write_all(&vec![9; 50_000]).unwrap();
                 session.send_close_notify();
                 continue;
             }
@@ -236,7 +236,7 @@ fn records_in_any_pieces_are_one_stream() {
                 let _ = session.reader().read_to_end(&mut came);
             }
         }
-        assert_eq!((served.await.unwrap(), came.len()), (50_000, 50_000));
+        assert_eq!((serving.await.unwrap(), came.len()), (50_000, 50_000));
     });
 }
 
