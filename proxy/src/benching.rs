@@ -170,7 +170,13 @@ impl Table {
 
     /// Builds the table that follows this one; what did not change is kept. Number of its routes.
     pub fn rebuild(&self, config: &Config) -> usize {
-        let built = snapshot::build(Arc::clone(&config.0), &self.now, &self.metrics, 0);
+        let built = snapshot::build(
+            Arc::clone(&config.0),
+            crate::tls::Table::default(),
+            &self.now,
+            &self.metrics,
+            0,
+        );
         built.expect("it was checked").routes.len()
     }
 

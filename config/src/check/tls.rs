@@ -137,3 +137,115 @@ fn file_here(path: &Text, checker: &mut Checker<'_>) {
         checker.problem("found \"\"", "the path of a file");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// The problems of a listener or cluster with this `tls`, without places in the text.
+    #[track_caller]
+    fn check(text: &str, expected: &[&str]) {
+        let text = format!("version: 1\n{text}");
+        let problems = match crate::read(&text, "x", &|_| None) {
+            Ok(_) => String::new(),
+            Err(problems) => problems.to_string(),
+        };
+        let lines = problems.lines().map(|line| {
+            let at = line.find(|c: char| c.is_ascii_lowercase() && c != 'x');
+            line.get(at.unwrap_or(0)..).unwrap_or_default()
+        });
+        assert_eq!(lines.collect::<Vec<_>>(), expected, "{text}");
+    }
+
+    fn listener(more: &str, expected: &[&str]) {
+        check(
+            &format!("listeners: [{{ name: l, bind: '127.0.0.1:1', {more} }}]"),
+            expected,
+        );
+    }
+
+    fn cluster(more: &str, expected: &[&str]) {
+        check(
+            &format!("clusters: [{{ name: c, endpoints: ['127.0.0.1:1'], {more} }}]"),
+            expected,
+        );
+    }
+
+    #[test]
+    fn listeners() {
+        let pair = "certificates: [{ cert: a, key: b }]";
+        listener(&format!("tls: {{ {pair} }}"), &[]);
+        let tcp = format!("protocol: tcp, cluster: c, tls: {{ {pair}, alpn: [amqp] }}");
+        check(
+            &format!(
+                "listeners: [{{ name: l, bind: '127.0.0.1:1', {tcp} }}]\nclusters: [{{ name: c, endpoints: [] }}]"
+            ),
+            &[],
+        );
+        listener(
+            &format!(
+                "tls: {{ {pair}, min_version: '1.2', client_certificates: optional, client_ca: [c] }}"
+            ),
+            &[],
+        );
+        listener(
+            "tls: { certificates: [] }",
+            &["listeners[0].tls.certificates: found no certificates; expected at least one"],
+        );
+        listener(
+            "tls: { certificates: [{ cert: '', key: b, ocsp: '' }], alpn: [amqp] }",
+            &[
+                "listeners[0].tls.certificates[0].cert: found \"\"; expected the path of a file",
+                "listeners[0].tls.certificates[0].ocsp: found \"\"; expected the path of a file",
+                "listeners[0].tls.alpn[0]: found \"amqp\"; expected h2 or http/1.1; other protocols are for listeners with `protocol: tcp`",
+            ],
+        );
+        listener(
+            &format!("tls: {{ {pair}, client_ca: [c] }}"),
+            &[
+                "listeners[0].tls.client_ca: found files; expected no authorities with `client_certificates: off`; nobody is asked",
+            ],
+        );
+        listener(
+            &format!("tls: {{ {pair}, client_certificates: required }}"),
+            &[
+                "listeners[0].tls.client_ca: missing; expected files with the authorities of clients",
+            ],
+        );
+        listener(
+            &format!("tls_routes: [], tls: {{ {pair} }}"),
+            &[
+                "listeners[0].tls: found settings; expected no tls with `protocol: tls_passthrough` or `tls_routes`; what passes through is not ended here",
+            ],
+        );
+    }
+
+    #[test]
+    fn clusters() {
+        cluster("tls: {}", &[]);
+        cluster(
+            "protocol: auto, tls: { ca: system, verify: { san: [a.example, 'spiffe://a/b'] } }",
+            &[],
+        );
+        cluster("tls: { verify: { hostname: 127.0.0.1 } }", &[]);
+        cluster(
+            "tls: { sni: 127.0.0.1, ca: { files: [] }, verify: { san: ['a b'] }, client_certificate: { cert: a, key: '' } }",
+            &[
+                "clusters[0].tls.sni: found \"127.0.0.1\"; expected the name of a host",
+                "clusters[0].tls.ca.files: found an empty list; expected at least one file",
+                "clusters[0].tls.verify.san[0]: found \"a b\"; expected a host, or a URI",
+                "clusters[0].tls.client_certificate.key: found \"\"; expected the path of a file",
+            ],
+        );
+        cluster(
+            "proxy_protocol: v2, tls: {}",
+            &[
+                "clusters[0].proxy_protocol: found a PROXY header for connections over TLS; expected `off`, or no `tls`",
+            ],
+        );
+        check(
+            "clusters: [{ name: c, endpoints: ['unix:/x'], tls: {} }]",
+            &[
+                "clusters[0].tls.sni: missing; expected a name, because an endpoint on a Unix socket has none",
+            ],
+        );
+    }
+}

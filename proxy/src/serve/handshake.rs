@@ -45,7 +45,7 @@ async fn steps(conn: &mut Conn, first: &mut First, tls: &Arc<ServerTls>) -> Resu
     let name = hello.server_name().map(Box::<[u8]>::from);
     let worker = Rc::clone(&conn.worker);
     let mut turn = pin!(worker.handshakes.acquire());
-    let _turn = poll_fn(|cx| match turn.as_mut().poll(cx) {
+    let turn = poll_fn(|cx| match turn.as_mut().poll(cx) {
         Poll::Ready(turn) => Poll::Ready(turn.map_err(|_| Failure::from(Cause::Internal))),
         Poll::Pending => look::poll_end(cx, conn).map(|end| Err(late(end, "waiting for its turn"))),
     })
@@ -67,6 +67,7 @@ async fn steps(conn: &mut Conn, first: &mut First, tls: &Arc<ServerTls>) -> Resu
         Poll::Pending => look::poll_end(cx, conn).map(|end| Err(late(end, "within the handshake"))),
     })
     .await;
+    drop(turn);
     let facts = handshake.facts();
     let checked = done.and_then(|()| {
         if facts.resumed {

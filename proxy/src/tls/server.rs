@@ -15,7 +15,7 @@ use rustls::{
 
 use super::{Certificate, files::Reader, provider, verify, versions};
 use crate::{
-    error::Failure,
+    error::{Cause, Failure},
     net::tls::{Role, failure},
 };
 
@@ -201,8 +201,14 @@ impl ServerTls {
     /// Looks again at who a resumed session says the client is: rustls does so only when it sees
     /// the certificate itself.
     pub(crate) fn recheck(&self, chain: &[CertificateDer<'static>]) -> Result<(), Failure> {
-        let (Some(clients), Some((own, behind))) = (&self.clients, chain.split_first()) else {
+        let Some(clients) = &self.clients else {
             return Ok(());
+        };
+        let Some((own, behind)) = chain.split_first() else {
+            return match clients.client_auth_mandatory() {
+                true => Err(Failure::from(Cause::ClientCertificateMissing)),
+                false => Ok(()),
+            };
         };
         let checked = clients.verify_client_cert(own, behind, UnixTime::now());
         checked
