@@ -72,7 +72,11 @@ fn alpn_decides_what_an_endpoint_is_spoken_to_in() {
                 assert_eq!(b.log_of(3)[2]["protocol"], protocol, "{what}");
                 let shaken = [("listener", "web")];
                 let shaken = b.metrics().sum("outrigger_tls_handshakes_total", &shaken);
-                assert!(shaken < 1.5, "{what}: {shaken} handshakes");
+                // Over HTTP/1 a connection is left alone after a pause that is not known to be safe.
+                assert!(
+                    protocol == "HTTP/1.1" || shaken < 1.5,
+                    "{what}: {shaken} handshakes"
+                );
             }
             Err(cause) => assert_eq!(outcome(&a), (502, cause.to_owned()), "{what}"),
         }
