@@ -50,7 +50,13 @@ pub(super) async fn response(
         in_flight,
         mut upload,
     } = exchange;
-    edit(state, rule, backend, &in_flight.endpoint);
+    edit(
+        state,
+        rule,
+        backend,
+        &in_flight.endpoint,
+        conn.secured.is_some(),
+    );
     let (mut pump, delivery) = begin(conn, state, ledger, &upstream, &upload)?;
     let mut close = delivery.close;
     let mut turns = 0_u32;
@@ -234,6 +240,7 @@ fn edit(
     rule: &Rule,
     backend: &Backend,
     endpoint: &crate::cluster::endpoint::Endpoint,
+    is_secure: bool,
 ) {
     let mut edits = std::mem::take(&mut state.response_edits);
     let view = state.answer();
@@ -257,7 +264,7 @@ fn edit(
             head: &state.request,
         };
         if request.cookie(session.cookie.as_bytes()) != Some(endpoint.token().as_bytes()) {
-            set_cookie(session, endpoint.token(), &mut edits);
+            set_cookie(session, endpoint.token(), is_secure, &mut edits);
         }
     }
     if reply::lacks_date(view.head) {
@@ -267,13 +274,14 @@ fn edit(
 }
 
 /// Names the endpoint to a client that should come back to it (GEP-1619). Not readable by
-/// scripts; `Secure` would keep it off the plain connections we serve.
-fn set_cookie(session: &Session, token: &str, edits: &mut Edits) {
+/// scripts, and where it came over TLS not sent without. On plain connections `Secure` would keep it off them.
+fn set_cookie(session: &Session, token: &str, is_secure: bool, edits: &mut Edits) {
+    let secure = if is_secure { "; Secure" } else { "" };
     let age = session
         .max_age
         .map_or_else(String::new, |age| format!("; Max-Age={}", age.as_secs()));
     let value = format!(
-        "{}={token}; Path={}; HttpOnly; SameSite=Lax{age}",
+        "{}={token}; Path={}; HttpOnly; SameSite=Lax{secure}{age}",
         session.cookie, session.path
     );
     edits.add("Set-Cookie", value.as_bytes());

@@ -14,3 +14,4 @@ pub(crate) mod proxy_protocol;
 pub(crate) mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod tls;
