@@ -74,7 +74,7 @@ causes! {
     ClientStalled 499 "client_stalled" Downstream;
     /// The connection did not begin with a PROXY protocol header.
     ProxyHeaderInvalid 400 "proxy_protocol_error" Downstream;
-    /// The connection sent nothing that tells its protocol.
+    /// The connection sent nothing that tells its protocol, or another one than is taken here.
     ProtocolUnknown 400 "protocol_unknown" Downstream;
     /// The client broke the rules of HTTP/2.
     Http2ProtocolError 400 "http2_protocol_error" Downstream;
@@ -90,14 +90,20 @@ causes! {
     Http2EmptyDataFlood 400 "http2_empty_data_flood" Downstream;
     /// The client sent too many HTTP/2 frames that carry no message, such as SETTINGS or PING.
     Http2ControlFlood 400 "http2_control_flood" Downstream;
+    /// The first message of a TLS connection is malformed, too large, or not complete in time.
+    TlsHelloInvalid 400 "tls_client_hello_invalid" Downstream;
     /// The connection was idle for too long.
     IdleTimeout 408 "idle_timeout" Downstream;
     /// The connection reached its greatest age.
     LifetimeReached 408 "lifetime_reached" Local;
+    /// Streams whose receivers are behind hold as much memory as they may.
+    BuffersFull 503 "stream_buffers_full" Local;
     /// The request has been through this proxy too often.
     Loop 508 "proxy_loop_detected" Downstream;
     /// No route matches the request.
     NoRoute 404 "route_not_found" Local;
+    /// No TLS route takes the name that the connection asks for.
+    NoTlsRoute 404 "tls_route_not_found" Local;
     /// The route points at nothing that exists.
     BadRoute 500 "proxy_configuration_error" Local;
     /// The cluster has no endpoint that may be used.
@@ -118,6 +124,8 @@ causes! {
     Unreachable 502 "destination_ip_unroutable" Upstream;
     /// The endpoint closed or reset the connection before it answered.
     UpstreamClosed 502 "connection_terminated" Upstream;
+    /// The endpoint reset the request's stream before it answered.
+    UpstreamReset 502 "stream_reset" Upstream;
     /// The endpoint's answer is not valid HTTP, or ambiguous.
     BadResponse 502 "http_protocol_error" Upstream;
     /// The head of the endpoint's answer is larger than allowed.

@@ -11,7 +11,6 @@ mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod h1;
-#[allow(dead_code, reason = "the connections that use it come next")]
 mod h2;
 mod http;
 mod message;

@@ -1,60 +1,57 @@
-//! One accepted connection, from the first byte to its protocol: PROXY header, detection, and
-//! then HTTP or opaque TCP. What happens within a protocol is not here.
+//! One accepted connection, from the first byte to its protocol: [`look`] finds out what it is,
+//! and then it is HTTP or an [`opaque`] connection. What happens within HTTP is not here.
 
-use std::{
-    future::{Future, poll_fn},
-    rc::Rc,
-    sync::Arc,
-    task::Poll,
-    time::{Duration, SystemTime},
-};
+mod early;
+mod look;
+mod opaque;
+
+use std::{sync::Arc, time::SystemTime};
 
 use outrigger_config::model::{AcceptProxyProtocol, Protocol};
 
+use self::early::Early;
 use crate::{
-    cluster::{
-        Cluster, PickContext,
-        endpoint::{Endpoint, InFlight},
-    },
-    drain::Phase,
+    cluster::Cluster,
     error::{Cause, Failure},
-    http::{self, Bounds, Conn},
-    net::{
-        accept::Peer,
-        detect::{self, Detected},
-        proxy_protocol::{self, Parsed},
-    },
-    shared::{BUFFER, State, Worker},
+    http::{self, Conn},
+    net::{accept::Peer, client_hello::ClientHello},
+    route::TlsRoute,
+    shared::{State, Worker},
     snapshot::Listener,
-    tcp,
     telemetry::access_log::{Kind, Record},
+    telemetry::metrics::Spoke,
     timer::now,
-    upstream::{Connection, Want},
 };
-
-/// Whatever has to be seen before a decision fits the buffer it is read into.
-const _: () = assert!(proxy_protocol::MOST < BUFFER && detect::MOST < BUFFER);
-
-/// How long a PROXY header may take: its sender is a proxy that sends it with the connection.
-const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves an accepted connection to its end.
 pub(crate) async fn serve(mut conn: Box<Conn>) {
     let mut state = None;
     if needs_look(&conn.listener) {
-        // Boxed, as the rest that an idle HTTP connection does not need.
-        match Box::pin(look(&mut conn, &mut state)).await {
-            Ok(Spoken::Http) => {}
-            Ok(Spoken::Opaque(cluster)) => {
-                return Box::pin(opaque(conn, cluster, state)).await;
-            }
-            Err(failure) => {
-                give_back(&conn.worker, state);
-                return end_early(&conn, &failure);
-            }
+        // Boxed, as all that an idle HTTP connection does not need.
+        match Box::pin(begin(conn)).await {
+            Some(http) => (conn, state) = http,
+            None => return,
         }
     }
     http::serve(conn, state).await;
+}
+
+/// Finds out what a connection is, and serves it if it is not HTTP; else returns what there is.
+async fn begin(mut conn: Box<Conn>) -> Option<(Box<Conn>, Option<Box<State>>)> {
+    let mut first = First::default();
+    match Box::pin(look::look(&mut conn, &mut first)).await {
+        Ok(Spoken::Http) => {}
+        Ok(Spoken::Opaque(cluster)) => {
+            Box::pin(opaque::serve(conn, cluster, first)).await;
+            return None;
+        }
+        Err(failure) => {
+            end_early(&mut conn, first, &failure);
+            return None;
+        }
+    }
+    first.goes_elsewhere(&conn);
+    Some((conn, first.state))
 }
 
 /// Whether a connection's first bytes decide what it is.
@@ -65,8 +62,47 @@ fn needs_look(listener: &Listener) -> bool {
 
 /// What a connection turned out to speak.
 enum Spoken {
+    /// Either version: its first line tells the HTTP room which.
     Http,
+    /// Anything else, and where it goes.
     Opaque(Arc<Cluster>),
+}
+
+/// What there is of a connection when its protocol is known.
+#[derive(Default)]
+struct First {
+    /// What was read: from the client, and from a server that spoke first.
+    state: Option<Box<State>>,
+    /// The listener's cluster, dialed before the client had spoken.
+    early: Option<Box<Early>>,
+    /// What a TLS connection that is passed through asked for.
+    tls: Option<Tls>,
+    /// On what grounds it is what it is, where that had to be found out.
+    spoke: Option<Spoke>,
+}
+
+/// What is known of a TLS connection.
+struct Tls {
+    hello: Box<ClientHello>,
+    route: Option<Arc<TlsRoute>>,
+}
+
+impl First {
+    /// The client does not go to the listener's cluster.
+    fn goes_elsewhere(&mut self, conn: &Conn) {
+        if self.spoke.is_some() {
+            conn.listener.first_speaker.went_elsewhere(now());
+        }
+        if let Some(early) = self.early.take() {
+            early.let_go(conn);
+        }
+    }
+
+    /// What the client has said so far.
+    fn bytes(&self) -> &[u8] {
+        let state = self.state.as_deref();
+        state.map_or(&[], |state| state.downstream.filled())
+    }
 }
 
 /// Every state that was taken is given back, also where a connection ends early: the worker counts
@@ -74,238 +110,6 @@ enum Spoken {
 fn give_back(worker: &Worker, state: Option<Box<State>>) {
     if let Some(state) = state {
         worker.give_state(state);
-    }
-}
-
-/// Reads the PROXY header where one is required, and tells the protocol where that is open. What
-/// was read is in `state` then.
-async fn look(conn: &mut Conn, state: &mut Option<Box<State>>) -> Result<Spoken, Failure> {
-    let worker = Rc::clone(&conn.worker);
-    let listener = Arc::clone(&conn.listener);
-    if listener.config.proxy_protocol == AcceptProxyProtocol::Required {
-        let reading = state.get_or_insert_with(|| worker.take_state());
-        proxy_header(conn, reading).await?;
-    }
-    match (listener.config.protocol, &listener.cluster) {
-        (Protocol::Http, _) => Ok(Spoken::Http),
-        (Protocol::Tcp, Some(cluster)) => Ok(Spoken::Opaque(Arc::clone(cluster))),
-        (Protocol::Tcp, None) => Err(Failure::from(Cause::BadRoute)),
-        (Protocol::Auto, cluster) => {
-            let reading = state.get_or_insert_with(|| worker.take_state());
-            detect_protocol(conn, reading, cluster.as_ref()).await
-        }
-    }
-}
-
-/// Reads more into the state's buffer; `Ok(false)` at the end of the stream or of time.
-async fn more(conn: &mut Conn, state: &mut State) -> Result<usize, Cause> {
-    poll_fn(|cx| {
-        let spare = state.downstream.spare();
-        match conn.stream.poll_read_into(cx, spare) {
-            Poll::Ready(Ok(n)) if n > 0 => {
-                state.downstream.received(n);
-                Poll::Ready(Ok(n))
-            }
-            Poll::Ready(_) => Poll::Ready(Err(Cause::ClientGone)),
-            Poll::Pending if conn.phase() >= Phase::Closing => Poll::Ready(Err(Cause::Draining)),
-            Poll::Pending => conn
-                .timer
-                .poll_expired(cx)
-                .map(|()| Err(Cause::ProtocolUnknown)),
-        }
-    })
-    .await
-}
-
-async fn proxy_header(conn: &mut Conn, state: &mut State) -> Result<(), Failure> {
-    conn.timer.set(now(), PROXY_HEADER_TIMEOUT);
-    loop {
-        match proxy_protocol::parse(state.downstream.filled()) {
-            Parsed::Done {
-                length,
-                source,
-                destination,
-            } => {
-                state.downstream.consume(length);
-                conn.peer = source.or(conn.peer);
-                conn.local = destination.or(conn.local);
-                return Ok(());
-            }
-            Parsed::Invalid(detail) => return Err(Failure::new(Cause::ProxyHeaderInvalid, detail)),
-            Parsed::Incomplete => {}
-        }
-        match more(conn, state).await {
-            Ok(_) => {}
-            Err(Cause::ProtocolUnknown) => {
-                return Err(Failure::new(
-                    Cause::ProxyHeaderInvalid,
-                    "no PROXY header in time",
-                ));
-            }
-            Err(cause) => return Err(Failure::new(cause, "before the PROXY header")),
-        }
-    }
-}
-
-/// HTTP by the first bytes; what is anything else, or silent, goes to the listener's cluster.
-async fn detect_protocol(
-    conn: &mut Conn,
-    state: &mut State,
-    cluster: Option<&Arc<Cluster>>,
-) -> Result<Spoken, Failure> {
-    conn.timer.set(now(), conn.listener.config.detect_timeout);
-    loop {
-        let opaque = match detect::detect(state.downstream.filled()) {
-            Detected::Http1 => return Ok(Spoken::Http),
-            // Without a cluster to hand it to, HTTP/2 is answered with 505 by the HTTP/1 engine.
-            Detected::Http2Preface if cluster.is_none() => return Ok(Spoken::Http),
-            Detected::Http2Preface | Detected::Tls | Detected::Opaque => true,
-            Detected::NeedMore => match more(conn, state).await {
-                Ok(_) => false,
-                Err(Cause::ProtocolUnknown) => true,
-                Err(cause) => return Err(Failure::new(cause, "before its protocol was known")),
-            },
-        };
-        if opaque {
-            let cluster = cluster.ok_or(Failure::new(
-                Cause::ProtocolUnknown,
-                "not HTTP, and no cluster for anything else",
-            ))?;
-            return Ok(Spoken::Opaque(Arc::clone(cluster)));
-        }
-    }
-}
-
-/// Forwards an opaque connection to an endpoint of its cluster.
-async fn opaque(mut conn: Box<Conn>, cluster: Arc<Cluster>, state: Option<Box<State>>) {
-    let mut seen = Opaque {
-        began: now(),
-        endpoint: None,
-        tries: 0,
-        up: 0,
-        down: 0,
-        failure: None,
-    };
-    let worker = Rc::clone(&conn.worker);
-    let dialed = dial(&mut conn, &cluster, &mut seen).await;
-    let mut greeting = Vec::new();
-    http::greeting(&conn, &cluster, &mut greeting);
-    let ours = greeting.len() as u64;
-    if let Some(state) = &state {
-        greeting.extend_from_slice(state.downstream.filled());
-    }
-    give_back(&worker, state);
-    match dialed {
-        Ok((mut connection, in_flight)) => {
-            let mut bounds =
-                Bounds::new(&worker, &conn.listener, &cluster, &conn.timer, conn.opened);
-            let summary = tcp::forward(
-                &mut conn.stream,
-                &mut connection.stream,
-                &worker.bulk,
-                (&greeting, &[]),
-                &mut bounds,
-            )
-            .await;
-            seen.up = summary.up_bytes.saturating_sub(ours);
-            seen.down = summary.down_bytes;
-            seen.failure = summary.end.cause().map(Failure::from);
-            drop(in_flight);
-            drop(connection);
-        }
-        Err(failure) => {
-            // The client learns of it as it would from the endpoint itself.
-            if let Some(tcp) = conn.stream.tcp() {
-                let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
-            }
-            seen.failure = Some(failure);
-        }
-    }
-    seen.close(&conn, &cluster);
-}
-
-/// Facts of one opaque connection.
-struct Opaque {
-    began: u64,
-    endpoint: Option<Arc<Endpoint>>,
-    tries: u32,
-    up: u64,
-    down: u64,
-    failure: Option<Failure>,
-}
-
-/// A connection of its own to an endpoint, within the limits of the pool; where connecting fails,
-/// another endpoint is tried.
-async fn dial(
-    conn: &mut Conn,
-    cluster: &Arc<Cluster>,
-    seen: &mut Opaque,
-) -> Result<(Connection, InFlight), Failure> {
-    let worker = Rc::clone(&conn.worker);
-    let mut tried = Vec::new();
-    loop {
-        let began = now();
-        let picked = cluster.pick(&PickContext {
-            hash: cluster.hash_connection(conn.peer.map(|p| p.ip())),
-            now: began,
-            random: &worker.random,
-            tried: &tried,
-        });
-        let endpoint = picked.ok_or_else(|| Failure::from(cluster.absence()))?;
-        seen.tries += 1;
-        seen.endpoint = Some(Arc::clone(&endpoint));
-        let in_flight = endpoint.start();
-        let want = Want {
-            cluster,
-            endpoint: &endpoint,
-            worker: worker.id,
-            workers: worker.process.workers,
-            private: true,
-            now: began,
-        };
-        let mut dialing = std::pin::pin!(worker.pools.acquire(want));
-        let dialed = poll_fn(|cx| {
-            if conn.phase() == Phase::Cut {
-                return Poll::Ready(Err(Failure::from(Cause::Draining)));
-            }
-            // Only to be woken when the process moves on; connecting has its own limit.
-            let _ = conn.timer.poll_expired(cx);
-            dialing.as_mut().poll(cx)
-        })
-        .await;
-        match dialed {
-            Ok((connection, _)) => {
-                in_flight.observe(now().saturating_sub(began), now());
-                return Ok((connection, in_flight));
-            }
-            Err(failure) => {
-                in_flight.fail(now());
-                if !failure.cause.is_connect_failure()
-                    || tried.len() >= cluster.config.safe_resends as usize
-                {
-                    return Err(failure);
-                }
-                tried.push(endpoint.id);
-            }
-        }
-    }
-}
-
-impl Opaque {
-    fn close(&self, conn: &Conn, cluster: &Cluster) {
-        let worker = &conn.worker;
-        let cells = conn.listener.cells.at(worker.id);
-        if let Some(failure) = &self.failure {
-            cells.failures.inc(failure.cause);
-        }
-        log_tcp(conn, self.failure.as_ref(), |record| {
-            record.duration = Duration::from_nanos(now().saturating_sub(self.began));
-            record.received = self.up;
-            record.sent = self.down;
-            record.cluster = Some(&cluster.name);
-            record.endpoint = self.endpoint.as_ref().map(|e| &*e.name);
-            record.attempts = self.tries;
-        });
     }
 }
 
@@ -321,23 +125,53 @@ pub(crate) fn refuse(worker: &Worker, listener: &Listener, peer: Peer) {
     }
 }
 
-/// Counts and logs a connection that ended before it was known what it is.
-fn end_early(conn: &Conn, failure: &Failure) {
-    conn.listener
-        .cells
-        .at(conn.worker.id)
-        .failures
-        .inc(failure.cause);
-    log_tcp(conn, Some(failure), |_| {});
+/// Counts and logs a connection that ended before anything served it.
+fn end_early(conn: &mut Conn, first: First, failure: &Failure) {
+    if first.early.is_some() {
+        early::gone(conn);
+    }
+    give_back(&conn.worker, first.state);
+    let cells = conn.listener.cells.at(conn.worker.id);
+    cells.failures.inc(failure.cause);
+    if failure.cause == Cause::NoTlsRoute {
+        look::say_unrecognised(conn);
+    }
+    log(conn, first.tls.as_ref(), Some(failure), |_| {});
 }
 
-fn log_tcp<'a>(conn: &'a Conn, failure: Option<&'a Failure>, more: impl FnOnce(&mut Record<'a>)) {
+/// Writes the line of a connection that is not HTTP. `more` says what is known of it besides.
+fn log<'a>(
+    conn: &'a Conn,
+    tls: Option<&'a Tls>,
+    failure: Option<&'a Failure>,
+    more: impl FnOnce(&mut Record<'a>),
+) {
     let Some(log) = conn.worker.log() else { return };
     let mut record = Record::new(SystemTime::now(), Kind::Tcp, &conn.listener.name);
     record.client = conn.peer;
     record.cause = failure.map(|f| f.cause);
     record.detail = failure.map_or("", |f| f.detail);
+    if let Some(tls) = tls {
+        record.protocol = Some("tls");
+        record.sni = tls.hello.server_name();
+        record.alpn = tls.hello.protocols();
+        record.route = tls.route.as_ref().map(|route| &*route.name);
+    }
     more(&mut record);
     record.time -= record.duration;
     log.log(&record);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<F: Future>(_: fn(Box<Conn>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_waits_is_small() {
+        assert!(size(serve) <= 128, "{}", size(serve));
+    }
 }

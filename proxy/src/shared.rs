@@ -15,7 +15,8 @@ use outrigger_config::model::Direction;
 
 use crate::{
     drain::Phase,
-    message::{Edits, RequestHead, ResponseHead},
+    h2::io::Spare,
+    message::{Edits, RequestHead, ResponseHead, ResponseView, Version},
     net::buffer::{Budget, Buffer},
     snapshot::{Listener, Snapshot},
     tcp::Bulk,
@@ -30,6 +31,13 @@ use crate::{
 /// Size of a buffer of a connection with work. Heads grow it as far as their limit, bulk bodies
 /// as far as the budget.
 pub(crate) const BUFFER: usize = 16_384;
+
+/// States of streams kept for reuse: one or two KiB each.
+const KEPT_SMALL: usize = 1_024;
+/// Their buffers kept for reuse: 16 KiB each.
+const KEPT_BUFFERS: usize = 64;
+/// Buffers of HTTP/2 connections kept for reuse: up to 64 KiB each.
+const KEPT_SPARE: usize = 16;
 
 /// What all workers share.
 pub(crate) struct Process {
@@ -53,6 +61,8 @@ pub(crate) struct Worker {
     pub(crate) pools: Pools,
     pub(crate) bulk: Bulk,
     pub(crate) budget: Budget,
+    /// What streams may hold for receivers that are behind.
+    pub(crate) behind: Budget,
     pub(crate) random: RefCell<fastrand::Rng>,
     log: RefCell<Option<Rc<LogHandle>>>,
     /// Of connections towards or past our workload, and of those that come from it, which may
@@ -65,9 +75,16 @@ pub(crate) struct Worker {
         reason = "a state moves between connections as a pointer"
     )]
     states: RefCell<Vec<Box<State>>>,
+    /// Buffers of HTTP/2 connections that have nothing to send now.
+    pub(crate) spare: Spare,
+    /// States of streams, for reuse.
+    #[allow(clippy::vec_box, reason = "a state moves between streams as a pointer")]
+    small_states: RefCell<Vec<Box<State>>>,
+    /// Buffers of streams, for reuse.
+    buffers: RefCell<Vec<Buffer>>,
     kept_states: usize,
     /// States in use.
-    lent_states: Cell<usize>,
+    lent_states: Rc<Cell<usize>>,
     /// Most that were in use or kept since memory was last given back.
     most_states: Cell<usize>,
     /// Fewest that were kept since the last sweep: those nobody needed.
@@ -87,9 +104,29 @@ pub(crate) struct State {
     pub(crate) response: ResponseHead,
     pub(crate) edits: Edits,
     pub(crate) response_edits: Edits,
+    /// The head of a response that came by HTTP/2; one by HTTP/1 stays in `upstream`.
+    pub(crate) answer: Vec<u8>,
     /// Heads and framing about to be written to the endpoint and to the client.
     pub(crate) to_upstream: Vec<u8>,
     pub(crate) to_downstream: Vec<u8>,
+    /// Counts it as in use until it is given back, or dropped by a panic.
+    lent: Option<Lent>,
+}
+
+/// One of the states in use.
+struct Lent(Rc<Cell<usize>>);
+
+impl Lent {
+    fn of(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Default for State {
@@ -97,18 +134,52 @@ impl Default for State {
         Self {
             downstream: Buffer::with_capacity(BUFFER),
             upstream: Buffer::with_capacity(BUFFER),
-            head: Vec::new(),
-            request: RequestHead::default(),
-            response: ResponseHead::default(),
-            edits: Edits::default(),
-            response_edits: Edits::default(),
-            to_upstream: Vec::new(),
-            to_downstream: Vec::new(),
+            ..Self::small()
         }
     }
 }
 
 impl State {
+    /// For a stream of an HTTP/2 connection: without buffers, until one is needed.
+    fn small() -> Self {
+        Self {
+            downstream: Buffer::default(),
+            upstream: Buffer::default(),
+            head: Vec::new(),
+            request: RequestHead::default(),
+            response: ResponseHead::default(),
+            edits: Edits::default(),
+            response_edits: Edits::default(),
+            answer: Vec::new(),
+            to_upstream: Vec::new(),
+            to_downstream: Vec::new(),
+            lent: None,
+        }
+    }
+
+    /// The response's head with its bytes.
+    pub(crate) fn answer(&self) -> ResponseView<'_> {
+        let bytes = match self.response.version {
+            Version::Http2 => &self.answer,
+            Version::Http10 | Version::Http11 => self.upstream.filled(),
+        };
+        ResponseView {
+            bytes,
+            head: &self.response,
+        }
+    }
+
+    /// Whether the heads in here are of the usual size; buffers are let go of.
+    fn is_small(&self) -> bool {
+        let heads = [
+            &self.head,
+            &self.answer,
+            &self.to_upstream,
+            &self.to_downstream,
+        ];
+        heads.iter().all(|h| h.capacity() <= BUFFER / 4)
+    }
+
     /// Whether nothing in here grew beyond the usual size.
     fn is_usual(&self) -> bool {
         let buffers = self.downstream.capacity() == BUFFER && self.upstream.capacity() == BUFFER;
@@ -134,6 +205,7 @@ impl Worker {
     pub(crate) fn new(parts: Parts) -> Rc<Self> {
         let table = Arc::clone(&parts.process.table);
         let limits = table.load().source.config.mesh.limits.clone();
+        let workers = parts.process.workers.max(1);
         Rc::new(Self {
             id: parts.id,
             process: parts.process,
@@ -143,14 +215,18 @@ impl Worker {
             // One half for opaque connections, one for bodies.
             bulk: Bulk::new(limits.bulk_buffers.0 as usize / 2),
             budget: Budget::new(limits.bulk_buffers.0 as usize / 2),
+            behind: Budget::new(limits.stream_buffers.0 as usize / workers),
             random: RefCell::new(fastrand::Rng::new()),
             log: RefCell::new(parts.log.map(Rc::new)),
             inward: Cell::new(Phase::Running),
             outward: Cell::new(Phase::Running),
             cells: parts.cells,
             states: RefCell::default(),
+            spare: Spare::new(KEPT_SPARE),
+            small_states: RefCell::default(),
+            buffers: RefCell::default(),
             kept_states: limits.buffer_pool.0 as usize / (2 * BUFFER),
-            lent_states: Cell::new(0),
+            lent_states: Rc::default(),
             most_states: Cell::new(0),
             fewest_states: Cell::new(0),
         })
@@ -194,14 +270,16 @@ impl Worker {
 
     /// Working state for a connection.
     pub(crate) fn take_state(&self) -> Box<State> {
-        let lent = self.lent_states.get() + 1;
-        self.lent_states.set(lent);
-        self.most_states.set(self.most_states.get().max(lent));
+        let lent = Lent::of(&self.lent_states);
+        self.most_states
+            .set(self.most_states.get().max(self.lent_states.get()));
         let mut states = self.states.borrow_mut();
         let state = states.pop();
         self.fewest_states
             .set(self.fewest_states.get().min(states.len()));
-        state.unwrap_or_default()
+        let mut state = state.unwrap_or_default();
+        state.lent = Some(lent);
+        state
     }
 
     /// Whether more states are in use than are kept for reuse.
@@ -230,13 +308,44 @@ impl Worker {
 
     /// Takes working state back.
     pub(crate) fn give_state(&self, mut state: Box<State>) {
-        self.lent_states
-            .set(self.lent_states.get().saturating_sub(1));
+        state.lent = None;
         let mut states = self.states.borrow_mut();
         if states.len() < self.kept_states && state.is_usual() {
             state.downstream.clear();
             state.upstream.clear();
             states.push(state);
+        }
+    }
+
+    /// Working state for a stream of an HTTP/2 connection.
+    pub(crate) fn take_small_state(&self) -> Box<State> {
+        let state = self.small_states.borrow_mut().pop();
+        state.unwrap_or_else(|| Box::new(State::small()))
+    }
+
+    /// A buffer for one that needs it now.
+    pub(crate) fn lend_buffer(&self) -> Buffer {
+        let buffer = self.buffers.borrow_mut().pop();
+        buffer.unwrap_or_else(|| Buffer::with_capacity(BUFFER))
+    }
+
+    fn keep_buffer(&self, mut buffer: Buffer) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < KEPT_BUFFERS && buffer.capacity() == BUFFER {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+
+    /// Takes it back.
+    pub(crate) fn give_small_state(&self, mut state: Box<State>) {
+        let mut states = self.small_states.borrow_mut();
+        if states.len() < KEPT_SMALL && state.is_small() {
+            state.downstream.clear();
+            state.upstream.clear();
+            let buffer = std::mem::take(&mut state.upstream);
+            states.push(state);
+            self.keep_buffer(buffer);
         }
     }
 
@@ -282,5 +391,61 @@ impl Drop for Admission {
         self.process.connections.fetch_sub(1, Relaxed);
         self.listener.open.fetch_sub(1, Relaxed);
         self.listener.cells.at(self.worker).active.dec();
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::cell::RefMut;
+
+    use super::*;
+    use crate::telemetry::cells::PerWorker;
+
+    /// What the only worker of a process without a table is made from.
+    pub(crate) fn parts() -> Parts {
+        Parts {
+            id: 0,
+            process: Arc::new(Process {
+                table: Arc::new(ArcSwap::from_pointee(Snapshot::empty())),
+                connections: AtomicU32::new(0),
+                max_connections: AtomicU32::new(100),
+                workers: 1,
+                burst_passed: AtomicBool::new(false),
+                pseudonym: "test".into(),
+            }),
+            log: None,
+            cells: Arc::new(PerWorker::new(2)),
+        }
+    }
+
+    /// While this is held, housekeeping panics.
+    #[allow(clippy::vec_box, reason = "the field is one")]
+    pub(crate) fn hold_states(worker: &Worker) -> RefMut<'_, Vec<Box<State>>> {
+        worker.states.borrow_mut()
+    }
+
+    /// A panic in a connection drops its state without giving it back.
+    #[test]
+    fn a_state_that_is_dropped_is_not_in_use_any_more() {
+        let worker = Worker::new(parts());
+        let states: Vec<_> = (0..3).map(|_| worker.take_state()).collect();
+        assert_eq!(worker.lent_states.get(), 3);
+        for (state, left) in states.into_iter().zip([2, 1, 0]) {
+            if left == 1 {
+                worker.give_state(state);
+            } else {
+                drop(state);
+            }
+            assert_eq!(worker.lent_states.get(), left);
+        }
+        // The one that was given back is lent, and counted, again.
+        assert_eq!(hold_states(&worker).len(), 1);
+        let state = worker.take_state();
+        assert_eq!(
+            (worker.lent_states.get(), hold_states(&worker).len()),
+            (1, 0)
+        );
+        drop(state);
+        assert_eq!(worker.lent_states.get(), 0);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{mpsc, oneshot},
-    task::AbortHandle,
+    task::{AbortHandle, JoinError, JoinSet},
 };
 
 use crate::{
@@ -118,16 +118,84 @@ struct Accepting {
     task: AbortHandle,
 }
 
+/// What a worker does beside its connections. None of it ends while the worker lives, unless by a
+/// defect.
+struct Own {
+    tasks: JoinSet<()>,
+    timers: AbortHandle,
+    house: AbortHandle,
+    accepting: HashMap<Arc<str>, Accepting>,
+}
+
+impl Own {
+    fn start(worker: &Rc<Worker>) -> Self {
+        let mut tasks = JoinSet::new();
+        let timers = worker.timers.clone();
+        Self {
+            timers: tasks.spawn_local(async move { timers.run().await }),
+            house: tasks.spawn_local(keep_house(Rc::clone(worker))),
+            tasks,
+            accepting: HashMap::new(),
+        }
+    }
+
+    fn accept(
+        &mut self,
+        worker: &Rc<Worker>,
+        slot: &Rc<Slot>,
+        socket: &Rc<accept::Listener>,
+    ) -> AbortHandle {
+        let (slot, socket) = (Rc::clone(slot), Rc::clone(socket));
+        self.tasks
+            .spawn_local(accept_all(Rc::clone(worker), slot, socket))
+    }
+
+    /// Counts a panic and begins anew what ended by it. `false`: it was the timers, whose wheel may
+    /// be half turned. A worker that cannot let anything expire had better end than serve.
+    fn mend(&mut self, worker: &Rc<Worker>, ended: &JoinError) -> bool {
+        // Aborted with its listener.
+        if !ended.is_panic() {
+            return true;
+        }
+        worker.cells.at(worker.id).panics.inc();
+        let (id, of) = (ended.id(), worker.id);
+        if id == self.timers.id() {
+            tracing::error!(worker = of, "the timers ended by a panic: this worker ends");
+            return false;
+        }
+        if id == self.house.id() {
+            tracing::error!(worker = of, "housekeeping ended by a panic and begins anew");
+            self.house = self.tasks.spawn_local(keep_house(Rc::clone(worker)));
+            return true;
+        }
+        let found = self.accepting.iter().find(|(_, it)| it.task.id() == id);
+        if let Some((name, it)) = found.map(|(name, it)| (Arc::clone(name), it)) {
+            tracing::error!(worker = of, listener = %name, "accepting ended by a panic and begins anew");
+            let (slot, socket) = (Rc::clone(&it.slot), Rc::clone(&it.socket));
+            let task = self.accept(worker, &slot, &socket);
+            if let Some(it) = self.accepting.get_mut(&name) {
+                it.task = task;
+            }
+        }
+        true
+    }
+}
+
 async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
-    let timers = worker.timers.clone();
-    tokio::task::spawn_local(async move { timers.run().await });
-    tokio::task::spawn_local(keep_house(Rc::clone(&worker)));
-    let mut accepting: HashMap<Arc<str>, Accepting> = HashMap::new();
-    while let Some(order) = inbox.recv().await {
+    let mut own = Own::start(&worker);
+    loop {
+        let order = tokio::select! {
+            order = inbox.recv() => order,
+            Some(ended) = own.tasks.join_next() => match ended {
+                Err(ended) if !own.mend(&worker, &ended) => break,
+                _ => continue,
+            }
+        };
+        let Some(order) = order else { break };
         match order {
-            Order::Listen { name, socket } => match listen(&worker, &name, socket) {
+            Order::Listen { name, socket } => match listen(&worker, &mut own, &name, socket) {
                 Ok(new) => {
-                    if let Some(old) = accepting.insert(name, new) {
+                    if let Some(old) = own.accepting.insert(name, new) {
                         close(&worker, &old);
                     }
                 }
@@ -136,7 +204,7 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
                 }
             },
             Order::Unlisten { name } => {
-                if let Some(old) = accepting.remove(&name) {
+                if let Some(old) = own.accepting.remove(&name) {
                     close(&worker, &old);
                     // Connections that wait for a request see that their listener is gone.
                     worker.timers.wake_all();
@@ -145,7 +213,7 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
             Order::Swapped => {
                 // Turns to the new table even if nobody listens.
                 worker.snapshot(|_| ());
-                for (name, each) in &accepting {
+                for (name, each) in &own.accepting {
                     worker.snapshot(|snapshot| {
                         if let Some(listener) = snapshot.listener(name) {
                             *each.slot.listener.borrow_mut() =
@@ -165,7 +233,12 @@ async fn run(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Order>) {
     worker.set_log(None);
 }
 
-fn listen(worker: &Rc<Worker>, name: &str, socket: BoundSocket) -> io::Result<Accepting> {
+fn listen(
+    worker: &Rc<Worker>,
+    own: &mut Own,
+    name: &str,
+    socket: BoundSocket,
+) -> io::Result<Accepting> {
     let found = worker.snapshot(|snapshot| {
         snapshot
             .listener(name)
@@ -176,15 +249,10 @@ fn listen(worker: &Rc<Worker>, name: &str, socket: BoundSocket) -> io::Result<Ac
         listener: RefCell::new(listener),
     });
     let socket = Rc::new(socket.into_listener()?);
-    let task = tokio::task::spawn_local(accept_all(
-        Rc::clone(worker),
-        Rc::clone(&slot),
-        Rc::clone(&socket),
-    ));
     Ok(Accepting {
+        task: own.accept(worker, &slot, &socket),
         slot,
         socket,
-        task: task.abort_handle(),
     })
 }
 
@@ -193,7 +261,15 @@ fn listen(worker: &Rc<Worker>, name: &str, socket: BoundSocket) -> io::Result<Ac
 fn close(worker: &Rc<Worker>, accepting: &Accepting) {
     accepting.task.abort();
     while let Ok(Some((stream, peer))) = accepting.socket.accept_queued() {
-        start(worker, &accepting.slot, stream, peer);
+        let Some(conn) = admit(worker, &accepting.slot, stream, peer) else {
+            continue;
+        };
+        tokio::task::spawn_local(async move {
+            // What has arrived on it is seen once the runtime has looked; before that it would take
+            // itself for a connection without a request, and leave.
+            tokio::task::yield_now().await;
+            serve(conn).await;
+        });
     }
 }
 
@@ -204,22 +280,28 @@ async fn accept_all(worker: Rc<Worker>, slot: Rc<Slot>, socket: Rc<accept::Liste
             tracing::warn!(%error, "accept failed");
         };
         let (stream, peer) = socket.accept(failed).await;
-        start(&worker, &slot, stream, peer);
+        if let Some(conn) = admit(&worker, &slot, stream, peer) {
+            tokio::task::spawn_local(serve(conn));
+        }
     }
 }
 
-fn start(worker: &Rc<Worker>, slot: &Slot, stream: Stream, peer: Peer) {
+/// A connection that may be served; one beyond a limit is closed.
+fn admit(worker: &Rc<Worker>, slot: &Slot, stream: Stream, peer: Peer) -> Option<Box<Conn>> {
     let (listener, version) = {
         let current = slot.listener.borrow();
         (Arc::clone(&current.0), current.1)
     };
-    match worker.admit(&listener) {
-        Some(admission) => {
-            let conn = Conn::new(worker, (listener, version), (stream, peer), admission);
-            tokio::task::spawn_local(serve(conn));
-        }
-        None => refuse(worker, &listener, peer),
-    }
+    let Some(admission) = worker.admit(&listener) else {
+        refuse(worker, &listener, peer);
+        return None;
+    };
+    Some(Conn::new(
+        worker,
+        (listener, version),
+        (stream, peer),
+        admission,
+    ))
 }
 
 /// What has to be done now and then.
@@ -239,3 +321,6 @@ async fn keep_house(worker: Rc<Worker>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,6 +89,14 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// The id of its thread of this name.
+    pub fn thread(&self, name: &str) -> Option<u32> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        let mut threads = threads.map(|thread| thread.unwrap().path());
+        let found = threads.find(|thread| read(&thread.join("comm")).trim() == name)?;
+        found.file_name()?.to_str()?.parse().ok()
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn exit(&mut self) -> ExitStatus {
@@ -149,6 +157,37 @@ pub fn output(command: &mut Command) -> Output {
         stdout: process.stdout(),
         stderr: process.stderr(),
     }
+}
+
+/// Lets this process have so many open files.
+///
+/// # Errors
+/// Why it may not.
+pub fn raise_descriptors(n: usize) -> Result<(), String> {
+    if allowed_descriptors() >= n {
+        return Ok(());
+    }
+    if crate::tools::find("prlimit").is_none() {
+        return Err("prlimit is not installed".to_owned());
+    }
+    let mut command = Command::new("prlimit");
+    command.args(["--pid", &std::process::id().to_string()]);
+    // The soft limit alone; the hard one stays.
+    command.arg(format!("--nofile={n}:"));
+    let said = output(&mut command);
+    match said.code {
+        Some(0) => Ok(()),
+        _ => Err(format!("{n} open files are not allowed: {}", said.stderr)),
+    }
+}
+
+fn allowed_descriptors() -> usize {
+    let limits = read(Path::new("/proc/self/limits"));
+    let line = limits
+        .lines()
+        .find_map(|l| l.strip_prefix("Max open files"));
+    let soft = line.and_then(|l| l.split_whitespace().next());
+    soft.and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
 /// What a program said.

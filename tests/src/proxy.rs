@@ -28,6 +28,7 @@ pub struct Setup {
     config_map: bool,
     wrapper: Vec<String>,
     whole: bool,
+    name: &'static str,
 }
 
 impl Setup {
@@ -49,6 +50,7 @@ impl Setup {
             config_map: false,
             wrapper: Vec::new(),
             whole: false,
+            name: "proxy.yaml",
         }
     }
 
@@ -68,6 +70,13 @@ impl Setup {
     #[must_use]
     pub fn descriptors(mut self, n: u32) -> Self {
         self.descriptors = Some(n);
+        self
+    }
+
+    /// Names the file so that it is read as JSON.
+    #[must_use]
+    pub fn json(mut self) -> Self {
+        self.name = "proxy.json";
         self
     }
 
@@ -111,8 +120,8 @@ impl Setup {
         let text = self.text(dir.path(), &self.rest);
         let map = self
             .config_map
-            .then(|| ConfigMap::mount(dir.path(), "proxy.yaml", &text));
-        let config = dir.file("proxy.yaml");
+            .then(|| ConfigMap::mount(dir.path(), self.name, &text));
+        let config = dir.file(self.name);
         if map.is_none() {
             fs::write(&config, &text).unwrap();
         }
@@ -340,6 +349,12 @@ pub fn binary() -> PathBuf {
             test.display()
         )
     })
+}
+
+/// Whether the binary under test is optimised: what `OUTRIGGER_BIN` names is taken to be, else it
+/// is as the tests are.
+pub fn is_optimised() -> bool {
+    std::env::var_os("OUTRIGGER_BIN").is_some() || !cfg!(debug_assertions)
 }
 
 /// Runs a command of the binary to its end.

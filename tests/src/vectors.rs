@@ -199,6 +199,25 @@ pub fn responses() -> Vec<(String, Response)> {
     load("http1_responses")
 }
 
+/// Messages of HTTP/2 of a kind (`request`, `response`, `trailers`): their fields as lines. Their
+/// verdicts are for tests beside the translation.
+pub fn http2(kind: &str) -> Vec<Vec<u8>> {
+    let all = load::<Message>("http2").into_iter().map(|(_, v)| v);
+    all.filter(|v| v.kind == kind)
+        .map(|v| {
+            let lines = v.headers.iter().map(|(n, v)| format!("{n}: {v}\n"));
+            http::bytes(&lines.collect::<String>())
+        })
+        .collect()
+}
+
+#[derive(Deserialize)]
+struct Message {
+    kind: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+}
+
 fn load<T: DeserializeOwned>(folder: &str) -> Vec<(String, T)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("vectors")
@@ -244,6 +263,14 @@ mod tests {
                 Verdict::Accept => assert!(!v.forward.is_empty() && v.status == 0, "{}", v.name),
                 Verdict::Reject => assert!(v.status >= 400 && !v.close, "{}", v.name),
             }
+        }
+    }
+
+    #[test]
+    fn messages_of_http2_are_there() {
+        for (kind, least) in [("request", 120), ("response", 30), ("trailers", 8)] {
+            let all = http2(kind);
+            assert!(all.len() >= least, "{kind}: {}", all.len());
         }
     }
 

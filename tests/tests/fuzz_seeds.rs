@@ -18,7 +18,7 @@ use std::{
 };
 
 use outrigger_proxy::fuzzing::{TARGETS, Target};
-use outrigger_tests::vectors;
+use outrigger_tests::{mutations::mutate, vectors};
 
 /// Mutations per target; about three seconds in all, in a debug build.
 const RUNS: usize = 20_000;
@@ -27,58 +27,6 @@ const CONFIG_RUNS: usize = 3_000;
 const SEED: u64 = 0x0175_1996;
 /// Inputs grow to this and no further.
 const LONGEST: usize = 6_000;
-
-/// What changes the meaning of a message more often than a random byte does.
-const TOKENS: &[&[u8]] = &[
-    b"\r\n",
-    b"\n",
-    b"\r",
-    b"\0",
-    b" ",
-    b"\t",
-    b":",
-    b",",
-    b";",
-    b"%2e%2e/",
-    b"%00",
-    b"/../",
-    b"//",
-    b"?",
-    b"0",
-    b"0\r\n\r\n",
-    b"ffffffffffffffff",
-    b"HTTP/1.0",
-    b"HTTP/1.1",
-    b"HTTP/2.0",
-    b"http://a",
-    b"* ",
-    b"OPTIONS ",
-    b"CONNECT a:1 ",
-    b"HEAD ",
-    b"Host: a\r\n",
-    b"Content-Length: 5\r\n",
-    b"Transfer-Encoding: chunked\r\n",
-    b"Connection: close, upgrade, te\r\n",
-    b"Upgrade: websocket\r\n",
-    b"TE: trailers\r\n",
-    b"Expect: 100-continue\r\n",
-    b"Keep-Alive: timeout=5\r\n",
-    b"X-Forwarded-For: 1\r\n",
-    b"Content_Length: 1\r\n",
-    b"PROXY TCP4 ",
-    b"\r\n\r\n\0\r\nQUIT\n",
-    b"${A}",
-    b"$${",
-    b"{ }",
-    b"[ ]",
-    b"- ",
-    b"weight: 0",
-    b"balance: maglev",
-    b"null",
-    b"9999999999",
-    b"&a ",
-    b"*a",
-];
 
 #[test]
 fn every_target_survives_its_corpus_and_mutations_of_it() {
@@ -150,40 +98,6 @@ fn mutate_all(
     Ok(())
 }
 
-fn mutate(input: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut fastrand::Rng) {
-    let at = random.usize(..=input.len());
-    let end = (at + random.usize(..16)).min(input.len());
-    match random.u8(..8) {
-        0 => drop(input.drain(at..end)),
-        1 => insert(input, at, &[random.u8(..)]),
-        2 | 3 => insert(input, at, random.choice(TOKENS).unwrap()),
-        4 => {
-            let part = input[at..end].to_vec();
-            insert(input, random.usize(..=input.len()), &part);
-        }
-        5 => {
-            let other = random.choice(corpus).unwrap();
-            let from = random.usize(..=other.len());
-            input.truncate(at);
-            input.extend_from_slice(&other[from..]);
-        }
-        6 => {
-            if let Some(byte) = input.get_mut(at) {
-                *byte ^= 1 << random.u8(..8);
-            }
-        }
-        _ => {
-            if let Some(byte) = input.get_mut(at) {
-                *byte = random.u8(b' '..=b'~');
-            }
-        }
-    }
-}
-
-fn insert(input: &mut Vec<u8>, at: usize, bytes: &[u8]) {
-    input.splice(at..at, bytes.iter().copied());
-}
-
 fn check(name: &str, target: Target, input: &[u8], which: &str) -> Result<(), String> {
     catch_unwind(AssertUnwindSafe(|| target(input))).map_err(|panic| {
         let said = panic
@@ -213,6 +127,11 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
             let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
             Some([&[2, 7], &bytes[head + 4..]].concat())
         })),
+        "http2_request" | "http2_response" | "http2_trailers" => {
+            let kind = name.strip_prefix("http2_").unwrap_or_default();
+            let both = |message: &Vec<u8>| [0, 1].map(|choice| [&[choice], &message[..]].concat());
+            all.extend(vectors::http2(kind).iter().flat_map(both));
+        }
         "config" => all.extend(files(&root.join("../config/examples"))),
         _ => {}
     }

@@ -159,40 +159,99 @@ fn context() -> TempDir {
 #[test]
 fn the_image_builds_and_serves() {
     const TEST: &str = "the_image_builds_and_serves";
-    for engine in ["docker", "podman"] {
-        let answers = |program: &PathBuf| output(Command::new(program).arg("info")).code == Some(0);
-        if let Some(engine) = tools::find(engine).filter(answers) {
-            return with_engine(&engine);
+    let mut reasons = Vec::new();
+    for name in ["docker", "podman"] {
+        let Some(engine) = tools::find(name) else {
+            continue;
+        };
+        if output(Command::new(&engine).arg("info")).code != Some(0) {
+            reasons.push(format!("{name} does not answer"));
+            continue;
+        }
+        match with_engine(&engine) {
+            Ok(()) => return,
+            Err(reason) => reasons.push(format!("{name} cannot run containers here: {reason}")),
         }
     }
     match tools::find("buildah") {
-        Some(buildah) if is_root() => with_buildah(&buildah),
-        Some(_) => tools::skip(TEST, "buildah without an engine needs root"),
-        None => tools::skip(
-            TEST,
-            "no container engine answers and buildah is not installed",
-        ),
+        Some(buildah) if is_root() => return with_buildah(&buildah),
+        Some(_) => reasons.push("buildah without an engine needs root".to_owned()),
+        None => reasons.push("no buildah is installed".to_owned()),
+    }
+    tools::skip(TEST, &reasons.join("; "));
+}
+
+/// What the image says of itself, whoever built it.
+fn check(config: &serde_json::Value) {
+    assert_eq!(config["User"], "2102:2102", "{config}");
+    assert_eq!(
+        config["Entrypoint"],
+        serde_json::json!(["/outrigger"]),
+        "{config}"
+    );
+    assert_eq!(config["Healthcheck"]["Test"][2], "healthcheck", "{config}");
+    assert_eq!(config["StopSignal"], "SIGTERM", "{config}");
+}
+
+/// An image of an engine, which the test removes.
+struct Image<'a> {
+    engine: &'a Path,
+    name: String,
+}
+
+impl Drop for Image<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new(self.engine)
+            .args(["rmi", "--force", &self.name])
+            .output();
     }
 }
 
-fn with_engine(engine: &Path) {
-    const NAME: &str = "outrigger-image-test";
+/// # Errors
+/// Why the engine starts no container at all: codes that it keeps for itself. Podman answers also
+/// where its runtime does not get along with the kernel's control groups.
+fn with_engine(engine: &Path) -> Result<(), String> {
     let context = context();
+    let image = Image {
+        engine,
+        name: format!("outrigger-image-test-{}", std::process::id()),
+    };
     let mut build = Command::new(engine);
     build
         .current_dir(context.path())
-        .env("DOCKER_BUILDKIT", "1")
-        .args([
-            "build",
-            "--build-arg",
-            "BIN_STAGE=prebuilt",
-            "-f",
-            "docker/Dockerfile",
-            "-t",
-            NAME,
-            ".",
-        ]);
+        .env("DOCKER_BUILDKIT", "1");
+    // Else Podman writes OCI's format, which has no health check.
+    build.env("BUILDAH_FORMAT", "docker").args([
+        "build",
+        "--build-arg",
+        "BIN_STAGE=prebuilt",
+        "-f",
+        "docker/Dockerfile",
+        "-t",
+        &image.name,
+        ".",
+    ]);
     let _ = output(&mut build).success();
+    let mut inspect = Command::new(engine);
+    inspect.args(["image", "inspect", &image.name]);
+    let inspected = output(&mut inspect).success();
+    let inspected: serde_json::Value = serde_json::from_str(&inspected.stdout).unwrap();
+    let config = &inspected[0]["Config"];
+    // Podman shows the health check beside it.
+    let mut config = config.clone();
+    if config["Healthcheck"].is_null() {
+        config["Healthcheck"] = inspected[0]["Healthcheck"].clone();
+    }
+    check(&config);
+
+    // Without a network: the engine's own would be made, and left behind, on this machine.
+    let mut version = Command::new(engine);
+    version.args(["run", "--rm", "--network", "none", &image.name, "--version"]);
+    let version = output(&mut version);
+    if matches!(version.code, Some(125 | 126)) {
+        return Err(version.stderr);
+    }
+    assert!(version.success().stdout.starts_with("outrigger "));
     let settings = settings();
     let mount = format!("{}:/etc/outrigger", settings.path().display());
     let mut run = Command::new(engine);
@@ -206,7 +265,7 @@ fn with_engine(engine: &Path) {
         "ALL",
         "-v",
         &mount,
-        NAME,
+        &image.name,
     ]);
     run.args([
         "run",
@@ -221,7 +280,7 @@ fn with_engine(engine: &Path) {
     // The engine hands the signal on.
     process.signal(Signal::Term);
     assert_eq!(process.exit().code(), Some(0));
-    let _ = output(Command::new(engine).args(["rmi", NAME]));
+    Ok(())
 }
 
 fn with_buildah(buildah: &Path) {
@@ -255,15 +314,7 @@ fn with_buildah(buildah: &Path) {
     .success();
     let inspected = output(&mut base(&["inspect", "--type", "image", "outrigger-test"])).success();
     let image: serde_json::Value = serde_json::from_str(&inspected.stdout).unwrap();
-    let config = &image["Docker"]["config"];
-    assert_eq!(config["User"], "2102:2102", "{config}");
-    assert_eq!(
-        config["Entrypoint"],
-        serde_json::json!(["/outrigger"]),
-        "{config}"
-    );
-    assert_eq!(config["Healthcheck"]["Test"][2], "healthcheck", "{config}");
-    assert_eq!(config["StopSignal"], "SIGTERM", "{config}");
+    check(&image["Docker"]["config"]);
 
     let container = output(&mut base(&["from", "--pull-never", "outrigger-test"])).success();
     let settings = settings();

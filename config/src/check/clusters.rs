@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::Checker;
-use crate::model::{Balance, Cluster, Endpoint, HashOn, is_token};
+use super::{Checker, listeners::check_tcp};
+use crate::model::{
+    Balance, Cluster, Endpoint, HashOn, SendProxyProtocol, UpstreamProtocol, is_token,
+};
 
 pub(super) fn check(checker: &mut Checker<'_>, cluster: &Cluster) {
     match &cluster.dns {
@@ -32,7 +34,14 @@ pub(super) fn check(checker: &mut Checker<'_>, cluster: &Cluster) {
             });
         }
     }
+    if cluster.proxy_protocol != SendProxyProtocol::Off
+        && cluster.protocol != UpstreamProtocol::Http1
+    {
+        let found = "found a PROXY header for connections that clients share";
+        checker.problem_at("proxy_protocol", found, "`off`, or `protocol: http1`");
+    }
     check_endpoints(&cluster.endpoints, checker);
+    check_tcp(&cluster.tcp, checker);
     check_balance(&cluster.balance, checker);
 }
 

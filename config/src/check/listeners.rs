@@ -5,44 +5,115 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::{Checker, Names};
-use crate::model::{BindAddress, Config, HttpOptions, Listener, Protocol, is_token};
+use crate::model::{
+    BindAddress, Config, HttpOptions, Listener, Name, Protocol, TcpOptions, is_token,
+};
 
-pub(super) fn check(
-    listener: &Listener,
-    routes: &Names<'_>,
-    clusters: &Names<'_>,
-    checker: &mut Checker<'_>,
-) {
+/// Names that a listener may refer to.
+pub(super) struct Known<'a> {
+    pub(super) routes: &'a Names<'a>,
+    pub(super) tls_routes: &'a Names<'a>,
+    pub(super) clusters: &'a Names<'a>,
+}
+
+pub(super) fn check(listener: &Listener, known: &Known<'_>, checker: &mut Checker<'_>) {
+    check_protocol(listener, known, checker);
+    if let Some(cluster) = &listener.cluster {
+        checker.field("cluster", |checker| {
+            checker.reference(cluster, known.clusters);
+        });
+    }
+    check_routes("routes", listener.routes.as_deref(), known.routes, checker);
+    check_tcp(&listener.tcp, checker);
+    let tls_routes = listener.tls_routes.as_deref();
+    check_routes("tls_routes", tls_routes, known.tls_routes, checker);
+    checker.field("http", |checker| check_http(&listener.http, checker));
+}
+
+/// What goes with the protocol of a listener, and what does not.
+fn check_protocol(listener: &Listener, known: &Known<'_>, checker: &mut Checker<'_>) {
+    let has_cluster = listener.cluster.is_some();
     match listener.protocol {
+        Protocol::Auto => {}
+        Protocol::Http => {
+            if has_cluster {
+                let expected =
+                    "no cluster with `protocol: http`; requests go where their routes say";
+                checker.problem_at("cluster", "found a cluster", expected);
+            }
+        }
         Protocol::Tcp => {
-            if listener.cluster.is_none() {
+            if !has_cluster {
                 checker.missing("cluster", "the cluster that connections go to");
             }
             if listener.routes.is_some() {
                 let expected = "no routes with `protocol: tcp`; its connections go to `cluster`";
                 checker.problem_at("routes", "found routes", expected);
             }
-        }
-        Protocol::Http if listener.cluster.is_some() => {
-            let expected = "no cluster with `protocol: http`; requests go where their routes say";
-            checker.problem_at("cluster", "found a cluster", expected);
-        }
-        Protocol::Http | Protocol::Auto => {}
-    }
-    if let Some(cluster) = &listener.cluster {
-        checker.field("cluster", |checker| checker.reference(cluster, clusters));
-    }
-    if let Some(names) = &listener.routes {
-        let mut known = HashSet::new();
-        checker.each("routes", names, |checker, name| {
-            checker.reference(name, routes);
-            if !known.insert(name) {
-                let found = format!("{:?} is there twice", name.as_str());
-                checker.problem(found, "each route once");
+            // Limits that somebody counts on, and that nothing would hold.
+            if listener.http != HttpOptions::default() {
+                let expected = "no settings of HTTP with `protocol: tcp`";
+                checker.problem_at("http", "found settings", expected);
             }
-        });
+        }
+        Protocol::TlsPassthrough => {
+            if listener.routes.is_some() {
+                let expected = "no routes with `protocol: tls_passthrough`; its connections go \
+                                where `tls_routes` say, or to `cluster`";
+                checker.problem_at("routes", "found routes", expected);
+            }
+            let some = match &listener.tls_routes {
+                Some(names) => !names.is_empty(),
+                None => !known.tls_routes.known.is_empty() || known.tls_routes.is_incomplete,
+            };
+            if !has_cluster && !some {
+                checker.missing(
+                    "tls_routes",
+                    "TLS routes, or a cluster for every connection",
+                );
+            }
+        }
     }
-    checker.field("http", |checker| check_http(&listener.http, checker));
+    let waits = listener.detect_timeout != Listener::DETECT_TIMEOUT;
+    if waits && matches!(listener.protocol, Protocol::Http | Protocol::Tcp) {
+        let expected = "no detect_timeout with `protocol: http` or `tcp`; nothing is detected";
+        checker.problem_at("detect_timeout", "found a time", expected);
+    }
+    if listener.tls_routes.is_some() && matches!(listener.protocol, Protocol::Http | Protocol::Tcp)
+    {
+        let expected = "no TLS routes but with `protocol: auto` or `tls_passthrough`";
+        checker.problem_at("tls_routes", "found TLS routes", expected);
+    }
+}
+
+fn check_routes(
+    field: &'static str,
+    names: Option<&[Name]>,
+    known: &Names<'_>,
+    checker: &mut Checker<'_>,
+) {
+    let mut seen = HashSet::new();
+    checker.each(field, names.unwrap_or_default(), |checker, name| {
+        checker.reference(name, known);
+        if !seen.insert(name) {
+            let found = format!("{:?} is there twice", name.as_str());
+            checker.problem(found, "each route once");
+        }
+    });
+}
+
+/// The kernel counts in seconds.
+pub(super) fn check_tcp(tcp: &TcpOptions, checker: &mut Checker<'_>) {
+    checker.field("tcp", |checker| {
+        for (name, time) in [
+            ("keepalive_time", tcp.keepalive_time),
+            ("keepalive_interval", tcp.keepalive_interval),
+        ] {
+            if time.subsec_nanos() > 0 {
+                checker.problem_at(name, format!("found {time:?}"), "whole seconds");
+            }
+        }
+    });
 }
 
 fn check_http(http: &HttpOptions, checker: &mut Checker<'_>) {

@@ -5,6 +5,7 @@ mod clusters;
 mod listeners;
 mod process;
 mod routes;
+mod tls_routes;
 
 use std::collections::HashMap;
 
@@ -29,16 +30,26 @@ pub(crate) fn check(config: &Config, document: Option<&Document<'_>>, problems: 
         nearest_budget: NEAREST_BUDGET,
     };
     let routes = checker.names("routes", config.routes.iter().map(|route| &route.name));
+    let tls_routes = checker.names("tls_routes", config.tls_routes.iter().map(|r| &r.name));
     let clusters = checker.names("clusters", config.clusters.iter().map(|c| &c.name));
     checker.names("listeners", config.listeners.iter().map(|l| &l.name));
     process::check(config, &mut checker);
     checker.each("listeners", &config.listeners, |checker, listener| {
-        listeners::check(listener, &routes, &clusters, checker);
+        let known = listeners::Known {
+            routes: &routes,
+            tls_routes: &tls_routes,
+            clusters: &clusters,
+        };
+        listeners::check(listener, &known, checker);
     });
     listeners::check_binds(config, &mut checker);
     checker.each("routes", &config.routes, |checker, route| {
         routes::check(route, &clusters, checker);
     });
+    checker.each("tls_routes", &config.tls_routes, |checker, route| {
+        tls_routes::check(route, &clusters, checker);
+    });
+    tls_routes::check_hosts(config, &mut checker);
     checker.each("clusters", &config.clusters, clusters::check);
 }
 
@@ -136,7 +147,10 @@ impl Checker<'_> {
         list: &'static str,
         names: impl ExactSizeIterator<Item = &'n Name>,
     ) -> Names<'n> {
-        let kind = list.trim_end_matches('s');
+        let kind = match list {
+            "tls_routes" => "TLS route",
+            _ => list.trim_end_matches('s'),
+        };
         let mut known = HashMap::with_capacity(names.len());
         // A misspelt `clusters` leaves no cluster at all.
         let mut is_incomplete = self.unread.iter().any(|path| path.len() <= 1);

@@ -52,6 +52,10 @@ fn check_rule(rule: &Rule, clusters: &Names<'_>, checker: &mut Checker<'_>) {
         check_filters(&backend.filters, &rule.matches, checker);
     });
     check_timeouts(&rule.timeouts, checker);
+    if answers > 0 && rule.timeouts != Timeouts::default() {
+        let expected = "no timeouts where a filter answers; nothing is waited for";
+        checker.problem_at("timeouts", "found timeouts", expected);
+    }
     if let Some(session) = &rule.session {
         checker.field("session", |checker| check_session(session, checker));
         if answers > 0 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ByteSize, DnsName, EndpointAddress, HeaderName, Name, TcpOptions, Text};
+use super::{ByteSize, DnsName, EndpointAddress, HeaderName, Http2Options, Name, TcpOptions, Text};
 
 crate::engine::model! {
     /// A named group of endpoints that serve the same thing.
@@ -16,12 +16,18 @@ crate::engine::model! {
         /// How an endpoint is picked: a name, or an object with settings.
         /// Why: it avoids a slow endpoint before it fails, and needs no setting.
         balance: Balance = Balance::PeakEwma(PeakEwma::default());
-        /// Share of its weight a new endpoint begins with, growing over this time. `0s`: full weight at once.
+        /// Time in which an endpoint that joins others grows from a tenth of its weight to all of
+        /// it; with hashing, in which its keys come to it one by one. `0s`: full weight at once.
         /// Why: most endpoints are as fast as the others when they say that they are ready.
         slow_start: Duration = Duration::ZERO;
         /// How long connecting to one endpoint may take, over all its addresses.
         /// Why: Linkerd's value; within a data centre connecting takes milliseconds.
         connect_timeout: Duration = Duration::from_secs(1), in Duration::from_millis(1)..=Duration::from_mins(10);
+        /// What is spoken to the endpoints.
+        /// Why: every HTTP server speaks it.
+        protocol: UpstreamProtocol = UpstreamProtocol::Http1;
+        /// Manners of HTTP/2 towards the endpoints.
+        http2: Http2Options = Http2Options::default();
         /// Connections kept and allowed.
         pool: Pool = Pool::default();
         /// Largest head of a response; else 502.
@@ -37,8 +43,22 @@ crate::engine::model! {
         /// Send a PROXY protocol header first. HTTP connections are then not shared between clients.
         /// Why: an endpoint that does not expect it takes it for data.
         proxy_protocol: SendProxyProtocol = SendProxyProtocol::Off;
-        /// Socket options of connections to the endpoints.
+        /// Whether its endpoints speak before their clients do, as servers of databases, SMTP and FTP do. Counts where a
+        /// listener with `protocol: auto` names this cluster.
+        /// Why: no setting should be needed for a database to greet at once.
+        speaks_first: SpeaksFirst = SpeaksFirst::Learn;
+        /// Socket options of TCP connections to the endpoints.
         tcp: TcpOptions = TcpOptions::default();
+    }
+
+    /// What is spoken to the endpoints of a cluster.
+    pub enum UpstreamProtocol {
+        /// HTTP/1.1: one request at a time on a connection.
+        Http1 = "http1";
+        /// HTTP/2 by prior knowledge: many requests at a time on one connection. gRPC needs it.
+        Http2 = "http2";
+        /// Requests that come by HTTP/2 go on by HTTP/2, others by HTTP/1.1.
+        Auto = "auto";
     }
 
     /// One endpoint.
@@ -117,7 +137,7 @@ crate::engine::model! {
         hash_on: Vec<HashOn>;
         /// Least number of points on the ring.
         /// Why: Envoy's value.
-        min_size: u32 = 1_024, in 1..=8_388_608;
+        min_size: u32 = 1_024, in 1..=4_194_304;
     }
 
     /// Maglev.
@@ -146,10 +166,11 @@ crate::engine::model! {
         /// Open connections per endpoint, over all workers.
         /// Why: Envoy's value.
         max_connections: u32 = 1_024, in 1..=1_000_000;
-        /// Idle connections kept per endpoint, over all workers.
+        /// Idle connections kept per endpoint, over all workers, of whom each has its share.
         /// Why: what a burst opened need not stay open.
         max_idle: u32 = 256, in 0..=1_000_000;
-        /// Requests per endpoint that wait for a connection, over all workers; further ones get 503.
+        /// Requests per endpoint that wait for a connection, over all workers, of whom each has its
+        /// share; further ones get 503.
         /// Why: Envoy's value.
         max_pending: u32 = 1_024, in 0..=1_000_000;
         /// How long a request may wait for a connection; else 503.
@@ -174,5 +195,15 @@ crate::engine::model! {
         V1 = "v1";
         /// Version 2 (binary).
         V2 = "v2";
+    }
+
+    /// Whether the endpoints of a cluster speak before their clients do.
+    pub enum SpeaksFirst {
+        /// The cluster is dialed while a client is silent, and what came of it is remembered.
+        Learn = "learn";
+        /// Always: the cluster is dialed as soon as a client has nothing to say.
+        Always = "always";
+        /// Never: the cluster is not dialed before a client has spoken.
+        Never = "never";
     }
 }

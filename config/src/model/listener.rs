@@ -15,31 +15,39 @@ crate::engine::model! {
         /// Why: the strictest towards strangers.
         direction: Direction = Direction::Gateway;
         /// What is spoken here.
-        /// Why: a request line is told from anything else by its first bytes.
+        /// Why: a request line, or TLS, is told from anything else by its first bytes.
         protocol: Protocol = Protocol::Auto;
         /// Routes served here, by name. Absent: every route that no listener names.
         routes: Option<Vec<Name>> = None;
-        /// Cluster for opaque TCP: required by `tcp`, where `auto` sends what is not HTTP, refused by `http`.
+        /// TLS routes served here, by name, with `auto` and `tls_passthrough`. Absent: every TLS route that no listener names.
+        tls_routes: Option<Vec<Name>> = None;
+        /// Cluster for opaque TCP: required by `tcp`; where `auto` sends what is neither HTTP nor for a TLS
+        /// route, and `tls_passthrough` what no TLS route takes; refused by `http`.
         cluster: Option<Name> = None;
         /// Connections at one time; further ones are closed at once and counted.
         /// Why: a quarter of `mesh.limits.connections`: one listener cannot take them all.
         max_connections: u32 = 16_384, in 1..=10_000_000;
-        /// Connections the kernel queues before they are accepted.
+        /// Connections the kernel queues for each worker before they are accepted.
         /// Why: Linux' own limit (`net.core.somaxconn`).
         backlog: u32 = 4_096, in 1..=65_535;
         /// Whether connections begin with a PROXY protocol header (v1 or v2).
         /// Why: whoever may send such a header may claim any address.
         proxy_protocol: AcceptProxyProtocol = AcceptProxyProtocol::Off;
-        /// How long `auto` waits for the first bytes before a connection counts as opaque (or, without `cluster`, is closed).
+        /// How long `auto` waits for the first bytes, of client or server, before a connection counts as opaque (or,
+        /// without `cluster`, is closed); how long a `ClientHello` that is read for its name may take.
         /// Why: Linkerd's value.
-        detect_timeout: Duration = Duration::from_secs(10), in Duration::from_millis(1)..=Duration::from_mins(10);
-        /// Opaque connections: closed after this long without a byte in either direction. `0s`: never.
+        detect_timeout: Duration = Listener::DETECT_TIMEOUT, in Duration::from_millis(1)..=Duration::from_mins(10);
+        /// `auto` with a `cluster`: how long a client may be silent until the cluster is dialed, in case the
+        /// server speaks first there. What was seen makes it nothing, or longer; see `clusters[].speaks_first`.
+        /// Why: a client that speaks first has spoken by then, and a greeting is not noticeably later for it.
+        dial_after: Duration = Duration::from_millis(1), in Duration::ZERO..=Duration::from_mins(10);
+        /// Opaque connections and tunnels: closed after this long without a byte in either direction. `0s`: never.
         /// Why: Envoy's value.
         idle_timeout: Duration = Duration::from_hours(1);
         /// Any connection: asked to leave (HTTP) or closed (TCP) at this age. `0s`: never.
         /// Why: long connections are often meant to be long.
         max_lifetime: Duration = Duration::ZERO;
-        /// Socket options of accepted connections.
+        /// Socket options of accepted TCP connections.
         tcp: TcpOptions = TcpOptions::default();
         /// Limits and manners of HTTP.
         http: HttpOptions = HttpOptions::default();
@@ -57,12 +65,15 @@ crate::engine::model! {
 
     /// What a listener speaks.
     pub enum Protocol {
-        /// HTTP/1 if the first bytes are a request line, opaque otherwise.
+        /// HTTP/1 or HTTP/2 if the first bytes are a request line or HTTP/2's preface; TLS to be passed through if they are a `ClientHello` and
+        /// there are TLS routes; opaque otherwise, and at once if the server speaks first.
         Auto = "auto";
-        /// HTTP/1.0 and HTTP/1.1.
+        /// HTTP/1.0, HTTP/1.1 and HTTP/2 by prior knowledge, told apart by the first bytes.
         Http = "http";
         /// Opaque TCP.
         Tcp = "tcp";
+        /// TLS, sent on as it comes to where the name that the client asks for (SNI) is routed; anything else is closed.
+        TlsPassthrough = "tls_passthrough";
     }
 
     /// Whether accepted connections begin with a PROXY protocol header.
@@ -75,12 +86,12 @@ crate::engine::model! {
 
     /// Socket options.
     pub struct TcpOptions {
-        /// Idle time before the first keepalive probe. `0s`: no probes.
+        /// Idle time before the first keepalive probe, in whole seconds. `0s`: no probes.
         /// Why: cloud load balancers and NAT forget flows that are idle for about 350 s.
-        keepalive_time: Duration = Duration::from_mins(3);
-        /// Time between probes.
+        keepalive_time: Duration = Duration::from_mins(3), in Duration::ZERO..=Duration::from_hours(9);
+        /// Time between probes, in whole seconds.
         /// Why: with three probes a peer that is gone is noticed within 90 s.
-        keepalive_interval: Duration = Duration::from_secs(30);
+        keepalive_interval: Duration = Duration::from_secs(30), in Duration::from_secs(1)..=Duration::from_hours(9);
         /// Unanswered probes that end a connection.
         /// Why: one lost packet is no lost peer.
         keepalive_probes: u32 = 3, in 1..=100;
@@ -107,7 +118,7 @@ crate::engine::model! {
         /// Fields in a head or a trailer section; else 431.
         /// Why: above the 100 of Envoy and Apache httpd; each costs time.
         max_headers: u32 = 128, in 8..=4_096;
-        /// Length of a request line; else 414.
+        /// Length of a request line; else 414 (431 where `max_header_size` is less).
         /// Why: RFC 9112 section 3 asks for at least 8,000 bytes.
         max_request_line: ByteSize = ByteSize(16_384), in ByteSize(256)..=ByteSize(1 << 20);
         /// Size of a request body; else 413. Absent: no limit.
@@ -132,5 +143,27 @@ crate::engine::model! {
         via: bool = true;
         /// Send `Proxy-Status` (RFC 9209) with our own failures. Absent: on for inbound and outbound listeners, off for gateways.
         proxy_status: Option<bool> = None;
+        /// Manners of HTTP/2.
+        http2: Http2Options = Http2Options::default();
     }
+
+    /// Manners of HTTP/2 (RFC 9113) on one side.
+    pub struct Http2Options {
+        /// Streams at one time on one connection. A listener tells its clients; towards endpoints it
+        /// holds beside the limit that they tell, and a further connection is made beyond it.
+        /// Why: enough for a busy client; what one connection can make us hold stays bounded.
+        max_streams: u32 = 250, in 1..=65_535;
+        /// Bytes of a body that may be under way to us on one stream at first. It grows with what the
+        /// connection carries in a round trip, up to `max_window`.
+        /// Why: the protocol's own default; a slow reader behind us costs no more than this.
+        initial_window: ByteSize = ByteSize(65_535), in ByteSize(65_535)..=ByteSize(1 << 30);
+        /// The most that may be under way to us on one connection.
+        /// Why: 10 Gbit/s over 13 ms.
+        max_window: ByteSize = ByteSize(16 << 20), in ByteSize(65_535)..=ByteSize(1 << 30);
+    }
+}
+
+impl Listener {
+    /// The default; where nothing is detected another one is an error.
+    pub(crate) const DETECT_TIMEOUT: Duration = Duration::from_secs(10);
 }

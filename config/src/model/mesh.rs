@@ -21,17 +21,17 @@ crate::engine::model! {
         /// One line per request or connection. Absent: no access log.
         /// Why: Linkerd and Istio leave it off too; a line costs about a microsecond.
         access_log: Option<AccessLog> = None;
-        /// Distinct series a metric family may hold; what comes after is counted in one series
-        /// labelled `overflow`.
+        /// Listeners, routes and clusters, of each kind, that are counted by name; what comes after is
+        /// counted in one series named `overflow`.
         /// A change takes effect at the next start.
         /// Why: unbounded labels are how meshes run out of memory (CVE-2025-43915).
         metric_series: u32 = 2_000, in 16..=1_000_000;
     }
 
-    /// Bounds of the whole process. What reaches one is refused, counted and logged with its cause.
+    /// Bounds of the whole process.
     pub struct Limits {
-        /// Downstream connections over all listeners.
-        /// Why: idle ones take 1.2 KiB each, so that all of them fit into 80 MiB.
+        /// Downstream connections over all listeners; further ones are closed at once and counted.
+        /// Why: idle ones take 1.1 KiB each, so that all of them fit into 80 MiB.
         connections: u32 = 65_536, in 1..=10_000_000;
         /// Idle buffers each worker keeps for the next connection.
         /// A change takes effect at the next start.
@@ -42,6 +42,11 @@ crate::engine::model! {
         /// A change takes effect at the next start.
         /// Why: a slow receiver must not hold the memory of all others.
         bulk_buffers: ByteSize = ByteSize(16 << 20), in ByteSize(1 << 20)..=ByteSize(4 << 30);
+        /// Memory for pieces of bodies on HTTP/2 streams whose receivers are behind, over all connections; each
+        /// worker has its share. Beyond it a stream that falls behind is reset.
+        /// A change takes effect at the next start.
+        /// Why: a thousand streams, each with all that its first window lets come.
+        stream_buffers: ByteSize = ByteSize(64 << 20), in ByteSize(1 << 20)..=ByteSize(4 << 30);
     }
 
     /// What happens after SIGTERM, SIGINT or `outrigger drain`.
@@ -63,7 +68,7 @@ crate::engine::model! {
         /// Longest time an answer is kept, whatever its TTL.
         /// Why: an endpoint that moved is found again, whatever its record promised.
         max_ttl: Duration = Duration::from_mins(5), in Duration::from_secs(1)..=Duration::from_hours(24);
-        /// How long one resolution may take.
+        /// How long one resolution may take, and how long a new table waits at most for the first answers to its names.
         /// Why: the resolver's own default (resolv.conf, `timeout:5`).
         timeout: Duration = Duration::from_secs(5), in Duration::from_millis(100)..=Duration::from_mins(1);
         /// Endpoints one name may yield; further answers are left out.
@@ -85,7 +90,7 @@ crate::engine::model! {
         /// Share of successful requests that are logged. Failures and status 500 and above always are.
         /// Why: a line that is missing raises questions; sampling is a choice.
         sample: Percent = Percent(100.0);
-        /// Log only statuses from this one up, and failures.
+        /// Log only statuses from this one up, and failures. An opaque connection has no status.
         min_status: Option<u16> = None, in 100..=599;
         /// Log only what took at least this long, and failures.
         min_duration: Option<Duration> = None;
@@ -108,7 +113,7 @@ crate::engine::model! {
         /// Why: reachable from the same host or pod alone; the port is the one that Envoy's users know.
         bind: BindAddress = BindAddress::LOOPBACK_9901;
         /// File with a token that every changing request over TCP must carry as `Authorization: Bearer`.
-        /// Without it, changing requests are taken on a Unix socket from the same user alone.
+        /// Without it, changing requests are taken on a Unix socket alone, from the same user or root.
         token_file: Option<Text> = None;
         /// Values of `Host` that are answered besides loopback addresses and `localhost`.
         /// Why: a page in a browser must not reach this by DNS rebinding.

@@ -9,6 +9,7 @@ mod listener;
 mod mesh;
 mod route;
 mod scalar;
+mod tls_route;
 
 pub use cluster::*;
 pub use listener::*;
@@ -19,6 +20,7 @@ pub use scalar::{
     LogOutput, Name, PathText, Pattern, Percent, Text, Workers,
 };
 pub(crate) use scalar::{is_host, is_token};
+pub use tls_route::*;
 
 crate::engine::model! {
     /// The whole configuration of one proxy: what the file holds.
@@ -35,6 +37,8 @@ crate::engine::model! {
         listeners: Vec<Listener> = Vec::new();
         /// How HTTP requests find a cluster.
         routes: Vec<Route> = Vec::new();
+        /// How TLS connections that are passed through find a cluster.
+        tls_routes: Vec<TlsRoute> = Vec::new();
         /// Named groups of endpoints.
         clusters: Vec<Cluster> = Vec::new();
     }
@@ -50,6 +54,7 @@ impl Config {
             probes: None,
             listeners: Vec::new(),
             routes: Vec::new(),
+            tls_routes: Vec::new(),
             clusters: Vec::new(),
         }
     }

@@ -166,7 +166,7 @@ crate::engine::model! {
         status: u16, in 200..=599;
         /// Body.
         body: Text = Text::from("");
-        /// Value of `Content-Type`.
+        /// Value of `Content-Type`, where there is a body.
         content_type: HeaderValue = HeaderValue::from("text/plain; charset=utf-8");
     }
 }

@@ -76,7 +76,7 @@ fn texts_that_cannot_be_read() {
         (
             "{\"ä\": 1,\n\"version\": 2}",
             "f.json",
-            "f.json:1:2: [\"ä\"]: unknown field; expected one of version, mesh, admin, probes, listeners, routes, clusters\nf.json:2:12: version: found 2; expected 1",
+            "f.json:1:2: [\"ä\"]: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters\nf.json:2:12: version: found 2; expected 1",
         ),
     ] {
         assert_eq!(problems(text, file).to_string(), expected, "{text}");
@@ -95,7 +95,7 @@ const OBJECTS_AND_FIELDS: Table = &[
     (
         "zzz: 1",
         &[
-            "2:1: zzz: unknown field; expected one of version, mesh, admin, probes, listeners, routes, clusters",
+            "2:1: zzz: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters",
         ],
     ),
     (
@@ -143,7 +143,7 @@ const OBJECTS_AND_FIELDS: Table = &[
     (
         "x-common: &c { a: 1 }\nmesh: { <<: *c }",
         &[
-            "2:1: x-common: unknown field; expected one of version, mesh, admin, probes, listeners, routes, clusters",
+            "2:1: x-common: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters",
             r#"3:9: mesh["<<"]: unknown field; expected one of workers, limits, drain, dns, access_log, metric_series"#,
         ],
     ),
@@ -232,11 +232,15 @@ const VALUES: Table = &[
     ),
     (
         "listeners: [{ name: a, bind: 127.0.0.1:80, protocol: udp }]",
-        &[r#"2:54: listeners[0].protocol: found "udp"; expected one of auto, http, tcp"#],
+        &[
+            r#"2:54: listeners[0].protocol: found "udp"; expected one of auto, http, tcp, tls_passthrough"#,
+        ],
     ),
     (
         "listeners: [{ name: a, bind: 127.0.0.1:80, protocol: true }]",
-        &["2:54: listeners[0].protocol: found true; expected one of auto, http, tcp"],
+        &[
+            "2:54: listeners[0].protocol: found true; expected one of auto, http, tcp, tls_passthrough",
+        ],
     ),
     (
         "listeners: [{ name: a, bind: 127.0.0.1:80, idle_timeout: 10 }]",
@@ -362,6 +366,26 @@ const PROCESS_AND_LISTENERS: Table = &[
         &["3:17: probes.bind: the address is taken by admin.bind; expected an address of its own"],
     ),
     (
+        "listeners: [{ name: a, bind: 127.0.0.1:80, protocol: tcp, cluster: c, detect_timeout: 1s, http: { max_body_size: 1KiB } }]\nclusters: [{ name: c, endpoints: [] }]",
+        &[
+            "2:87: listeners[0].detect_timeout: found a time; expected no detect_timeout with `protocol: http` or `tcp`; nothing is detected",
+            "2:97: listeners[0].http: found settings; expected no settings of HTTP with `protocol: tcp`",
+        ],
+    ),
+    (
+        "listeners: [{ name: a, bind: 127.0.0.1:80, tcp: { keepalive_time: 1500ms } }]\nclusters: [{ name: c, endpoints: [], tcp: { keepalive_interval: 1001ms } }]",
+        &[
+            "2:67: listeners[0].tcp.keepalive_time: found 1.5s; expected whole seconds",
+            "3:65: clusters[0].tcp.keepalive_interval: found 1.001s; expected whole seconds",
+        ],
+    ),
+    (
+        "routes: [{ name: r, rules: [{ timeouts: { request: 1s }, filters: [{ direct_response: { status: 200 } }] }] }]",
+        &[
+            "2:41: routes[0].rules[0].timeouts: found timeouts; expected no timeouts where a filter answers; nothing is waited for",
+        ],
+    ),
+    (
         "mesh: { dns: { min_ttl: 10m, max_ttl: 1m } }",
         &["2:25: mesh.dns.min_ttl: longer than max_ttl; expected at most max_ttl"],
     ),
@@ -410,6 +434,46 @@ const PROCESS_AND_LISTENERS: Table = &[
 #[test]
 fn process_and_listeners() {
     check(PROCESS_AND_LISTENERS);
+}
+
+const TLS_ROUTES: Table = &[
+    (
+        "listeners: [{ name: a, bind: 127.0.0.1:80, protocol: tls_passthrough, routes: [] }]",
+        &[
+            "2:13: listeners[0].tls_routes: missing; expected TLS routes, or a cluster for every connection",
+            "2:79: listeners[0].routes: found routes; expected no routes with `protocol: tls_passthrough`; its connections go where `tls_routes` say, or to `cluster`",
+        ],
+    ),
+    (
+        "listeners: [{ name: a, bind: 127.0.0.1:80, protocol: http, tls_routes: [shpo, shpo] }]\ntls_routes: [{ name: shop, backends: [] }]",
+        &[
+            "2:72: listeners[0].tls_routes: found TLS routes; expected no TLS routes but with `protocol: auto` or `tls_passthrough`",
+            r#"2:73: listeners[0].tls_routes[0]: no TLS route is named "shpo"; did you mean "shop"?"#,
+            r#"2:79: listeners[0].tls_routes[1]: no TLS route is named "shpo"; did you mean "shop"?"#,
+            r#"2:79: listeners[0].tls_routes[1]: "shpo" is there twice; expected each route once"#,
+            "3:38: tls_routes[0].backends: found no backends; expected at least one backend",
+        ],
+    ),
+    (
+        "tls_routes: [{ name: a, hosts: [x.example, \"*.x.example\", X.example], backends: [{ cluster: c }] }, { name: a, hosts: [\"*.x.example\"], backends: [{ cluster: d, weight: 0 }] }]\nclusters: [{ name: c, endpoints: [] }]",
+        &[
+            "2:59: tls_routes[0].hosts[2]: tls_routes[0] serves this name of the same listener; expected each name once for each listener",
+            r#"2:109: tls_routes[1].name: "a" is the name of tls_routes[0] too; expected a name that no other TLS route has"#,
+            "2:120: tls_routes[1].hosts[0]: tls_routes[0] serves this name of the same listener; expected each name once for each listener",
+            r#"2:158: tls_routes[1].backends[0].cluster: no cluster is named "d"; expected the name of a cluster"#,
+        ],
+    ),
+    (
+        "listeners: [{ name: a, bind: 127.0.0.1:80, tls_routes: [one, three] }, { name: b, bind: 127.0.0.1:81, tls_routes: [two] }]\ntls_routes: [{ name: one, backends: [{ cluster: c }] }, { name: two, backends: [{ cluster: c }] }, { name: three, backends: [{ cluster: c }] }, { name: four, backends: [{ cluster: c }] }]\nclusters: [{ name: c, endpoints: [] }]",
+        &[
+            "3:100: tls_routes[2].hosts: tls_routes[0] serves every name of the same listener; expected one route without hosts for each listener",
+        ],
+    ),
+];
+
+#[test]
+fn tls_routes() {
+    check(TLS_ROUTES);
 }
 
 const CLUSTERS: Table = &[
@@ -724,7 +788,7 @@ const VALUES_FROM_THE_ENVIRONMENT: Table = &[
         r#"listeners: [{ name: "${WORD}", bind: "${WORD}" , protocol: "${WORD}" }]"#,
         &[
             r#"2:38: listeners[0].bind: found a value from the environment; expected an address to listen on, such as 127.0.0.1:8080, "[::]:8080" or unix:/run/x.sock"#,
-            "2:60: listeners[0].protocol: found a value from the environment; expected one of auto, http, tcp",
+            "2:60: listeners[0].protocol: found a value from the environment; expected one of auto, http, tcp, tls_passthrough",
         ],
     ),
 ];

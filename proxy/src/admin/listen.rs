@@ -1,41 +1,35 @@
-//! Binding and accepting. A Unix socket appears at its path with mode 0600 from its first
-//! moment, takes the place of a dead one, never of a live one, and is removed with its owner.
+//! The socket of a face, accepted from on the side thread. Binding is `net::listen`'s, as for traffic.
 
 use std::{
     fs, io,
     net::SocketAddr,
-    os::unix::{
-        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-        net::UnixListener as StdUnixListener,
-    },
-    path::{Path, PathBuf},
+    os::unix::{fs::MetadataExt as _, net::UnixListener as StdUnixListener},
+    sync::Arc,
 };
 
 use outrigger_config::model::BindAddress;
-use socket2::{Domain, SockAddr, Socket as Socket2, Type};
-use tokio::net::{TcpListener, UnixListener};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::net::{address::Address, stream::Stream};
+use crate::net::{
+    listen::{Bound, ListenOptions, Sharing, SocketFile},
+    stream::Stream,
+};
+
+/// Callers that may queue: orchestrators and operators are few.
+const BACKLOG: u32 = 128;
 
 /// A bound socket that is not accepted from yet.
 #[derive(Debug)]
-pub(super) struct Listening {
-    pub(super) address: Address,
-    socket: Socket,
-}
-
-#[derive(Debug)]
-enum Socket {
-    Tcp(std::net::TcpListener),
-    Unix(StdUnixListener, SocketFile),
-}
+pub(super) struct Listening(Bound);
 
 /// A socket that is accepted from.
 pub(super) enum Acceptor {
     Tcp(TcpListener),
     Unix(
         UnixListener,
-        #[expect(dead_code, reason = "dropping it removes the socket's file")] SocketFile,
+        #[expect(dead_code, reason = "dropping it removes the socket's file")]
+        Option<Arc<SocketFile>>,
     ),
 }
 
@@ -49,35 +43,33 @@ pub(super) enum Caller {
 }
 
 impl Listening {
-    pub(super) fn bind(at: &BindAddress) -> io::Result<Self> {
-        let (address, socket) = match at {
-            BindAddress::Tcp(at) => {
-                let socket = std::net::TcpListener::bind(at)?;
-                socket.set_nonblocking(true)?;
-                (Address::Tcp(socket.local_addr()?), Socket::Tcp(socket))
-            }
-            BindAddress::Unix(path) => {
-                let (socket, file) = bind_unix(path)?;
-                socket.set_nonblocking(true)?;
-                (Address::Unix(path.clone()), Socket::Unix(socket, file))
-            }
+    pub(super) fn bind(at: &BindAddress, sharing: Sharing) -> io::Result<Self> {
+        let options = ListenOptions {
+            backlog: BACKLOG,
+            sharing,
+            ..ListenOptions::default()
         };
-        Ok(Self { address, socket })
+        Ok(Self(Bound::bind(at, &options, 1)?))
     }
 
-    /// The user this process makes files as, where it has just made one.
-    pub(super) fn owner(&self) -> Option<u32> {
-        match &self.socket {
-            Socket::Tcp(_) => None,
-            Socket::Unix(_, file) => Some(file.owner),
-        }
+    /// Where it is; a port that the kernel chose is filled in.
+    pub(super) fn address(&self) -> &BindAddress {
+        self.0.address()
     }
 
-    /// Must be called within a runtime.
-    pub(super) fn accept(self) -> io::Result<Acceptor> {
-        Ok(match self.socket {
-            Socket::Tcp(socket) => Acceptor::Tcp(TcpListener::from_std(socket)?),
-            Socket::Unix(socket, file) => Acceptor::Unix(UnixListener::from_std(socket)?, file),
+    /// From now on it is this one that callers find. With it comes the user this process makes
+    /// files as, where it has made one. Must be called within a runtime.
+    pub(super) fn accept(self) -> io::Result<(Acceptor, Option<u32>)> {
+        let address = self.0.address().clone();
+        let socket = self.0.into_sockets().pop();
+        let (socket, file) = socket.ok_or(io::ErrorKind::NotConnected)?.into_parts();
+        Ok(match address {
+            BindAddress::Tcp(_) => (Acceptor::Tcp(TcpListener::from_std(socket.into())?), None),
+            BindAddress::Unix(path) => {
+                let socket: StdUnixListener = socket.into();
+                let owner = fs::symlink_metadata(path).ok().map(|made| made.uid());
+                (Acceptor::Unix(UnixListener::from_std(socket)?, file), owner)
+            }
         })
     }
 }
@@ -86,79 +78,34 @@ impl Acceptor {
     /// May be dropped at any time without losing a connection.
     pub(super) async fn accept(&self) -> io::Result<(Stream, Caller)> {
         match self {
-            Self::Tcp(socket) => {
-                let (stream, _) = socket.accept().await?;
-                let local = stream.local_addr()?;
-                Ok((Stream::Tcp(stream), Caller::Tcp(local)))
-            }
+            Self::Tcp(socket) => tcp(socket.accept().await?.0),
+            Self::Unix(socket, _) => Ok(unix(socket.accept().await?.0)),
+        }
+    }
+
+    /// A connection that is queued, asked of the kernel itself: the runtime may not know of it yet.
+    pub(super) fn accept_queued(&self) -> io::Result<(Stream, Caller)> {
+        let accept = |socket: SockRef<'_>| {
+            let (socket, _) = socket.accept()?;
+            socket.set_nonblocking(true)?;
+            Ok::<_, io::Error>(socket)
+        };
+        match self {
+            Self::Tcp(socket) => tcp(TcpStream::from_std(accept(socket.into())?.into())?),
             Self::Unix(socket, _) => {
-                let (stream, _) = socket.accept().await?;
-                let uid = stream.peer_cred().ok().map(|peer| peer.uid());
-                Ok((Stream::Unix(stream), Caller::Unix(uid)))
+                let accepted = accept(socket.into())?;
+                Ok(unix(UnixStream::from_std(accepted.into())?))
             }
         }
     }
 }
 
-fn bind_unix(path: &Path) -> io::Result<(StdUnixListener, SocketFile)> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                format!("{} is there and is not a socket", path.display()),
-            ));
-        }
-        Ok(_) if !is_dead(path) => return Err(io::ErrorKind::AddrInUse.into()),
-        _ => {}
-    }
-    // Made under another name first: permissions are right before anybody can connect, and a
-    // dead socket is replaced in one step.
-    let other = path.with_file_name(format!(".{}", std::process::id()));
-    let _ = fs::remove_file(&other);
-    let socket = StdUnixListener::bind(&other)?;
-    let ready = fs::set_permissions(&other, fs::Permissions::from_mode(0o600))
-        .and_then(|()| fs::symlink_metadata(&other))
-        .and_then(|made| fs::rename(&other, path).map(|()| made));
-    match ready {
-        Ok(made) => {
-            let file = SocketFile {
-                path: path.to_owned(),
-                id: (made.dev(), made.ino()),
-                owner: made.uid(),
-            };
-            Ok((socket, file))
-        }
-        Err(error) => {
-            let _ = fs::remove_file(&other);
-            Err(error)
-        }
-    }
+fn tcp(stream: TcpStream) -> io::Result<(Stream, Caller)> {
+    let local = stream.local_addr()?;
+    Ok((Stream::Tcp(stream), Caller::Tcp(local)))
 }
 
-/// Whether nobody listens at a socket's path any more. Asks without waiting: a live one whose
-/// queue is full would not answer.
-fn is_dead(path: &Path) -> bool {
-    let asked = Socket2::new(Domain::UNIX, Type::STREAM, None).and_then(|socket| {
-        socket.set_nonblocking(true)?;
-        socket.connect(&SockAddr::unix(path)?)
-    });
-    asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-}
-
-/// The path of a Unix socket, removed when nobody listens any more, unless it is someone else's by
-/// then.
-#[derive(Debug)]
-pub(super) struct SocketFile {
-    path: PathBuf,
-    id: (u64, u64),
-    owner: u32,
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.id)
-        {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
+fn unix(stream: UnixStream) -> (Stream, Caller) {
+    let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+    (Stream::Unix(stream), Caller::Unix(uid))
 }

@@ -16,9 +16,10 @@ use std::{io, path::Path, pin::Pin, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use outrigger_config::model::{self, BindAddress};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use self::{gate::Gate, listen::Listening};
-use crate::net::address::Address;
+use crate::net::{address::Address, listen::Sharing};
 
 /// The process as it is shown here. Methods are called on the side thread and may take
 /// milliseconds, not more.
@@ -82,60 +83,109 @@ impl Limits {
     };
 }
 
-/// A face that is bound.
+/// A face that may be served: its token can be read, and it is not open to strangers.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    face: Face,
+    exposed: bool,
+}
+
+impl Checked {
+    /// # Errors
+    /// What is wrong with the face.
+    pub(crate) fn new(face: Face) -> io::Result<Self> {
+        let exposed = face.check()?;
+        Ok(Self { face, exposed })
+    }
+
+    /// Binds, so that an address in use is an error before anything else changed.
+    pub(crate) fn bind(self, sharing: Sharing) -> io::Result<Bound> {
+        let listening = Listening::bind(self.face.bind(), sharing)?;
+        Ok(Bound {
+            checked: self,
+            listening,
+        })
+    }
+
+    fn gate(&self, owner: Option<u32>) -> Gate {
+        Gate::new(&self.face, self.exposed, owner)
+    }
+}
+
+/// A face whose address is had, and on which nobody answers yet.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    checked: Checked,
+    listening: Listening,
+}
+
+/// A face that is served. When this is dropped it ends, after what it was asked until then.
 #[derive(Debug)]
 pub(crate) struct Server {
     /// Where it is; a port that the kernel chose is filled in.
-    pub(crate) address: Address,
+    pub(crate) address: BindAddress,
     bind: BindAddress,
     /// The user who may make changes over a Unix socket, beside root.
     owner: Option<u32>,
     gate: Arc<ArcSwap<Gate>>,
+    _lives: watch::Sender<()>,
 }
 
 impl Server {
-    /// Takes over the settings of the same face at the same place. `false`: it is another, which
-    /// must be served anew, and nothing was changed.
-    pub(crate) fn update(&self, face: &Face) -> io::Result<bool> {
-        let is_same = *face.bind() == self.bind && face.is_admin() == self.gate.load().is_admin;
-        if is_same {
-            let exposed = face.check()?;
-            self.gate
-                .store(Arc::new(Gate::new(face, exposed, self.owner)));
-        }
-        Ok(is_same)
+    /// Whether it is this face at this place, so that [`Self::update`] is all it takes.
+    pub(crate) fn is(&self, face: &Face) -> bool {
+        *face.bind() == self.bind && face.is_admin() == self.gate.load().is_admin
+    }
+
+    /// Takes over the settings of the face that it is.
+    pub(crate) fn update(&self, checked: &Checked) {
+        debug_assert!(self.is(&checked.face));
+        self.gate.store(Arc::new(checked.gate(self.owner)));
     }
 }
 
-/// Binds at once, so that an address in use is an error before anything else changed, and returns
-/// a future that serves until it is dropped. The future needs a tokio runtime with io and time.
-pub(crate) fn serve(
-    face: &Face,
-    view: Arc<dyn View>,
-) -> io::Result<(Server, impl Future<Output = ()> + Send + use<>)> {
-    serve_within(face, view, Limits::DEFAULT)
-}
+impl Bound {
+    /// Takes its address, and returns a future that answers there for as long as the server lives.
+    /// Both need a tokio runtime with io and time.
+    pub(crate) fn serve(
+        self,
+        view: Arc<dyn View>,
+    ) -> io::Result<(Server, impl Future<Output = ()> + Send + use<>)> {
+        self.serve_within(view, Limits::DEFAULT)
+    }
 
-fn serve_within(
-    face: &Face,
-    view: Arc<dyn View>,
-    limits: Limits,
-) -> io::Result<(Server, impl Future<Output = ()> + Send + use<>)> {
-    let exposed = face.check()?;
-    let listening = Listening::bind(face.bind())?;
-    let owner = listening.owner();
-    let server = Server {
-        address: listening.address.clone(),
-        bind: face.bind().clone(),
-        owner,
-        gate: Arc::new(ArcSwap::from_pointee(Gate::new(face, exposed, owner))),
-    };
-    let gate = Arc::clone(&server.gate);
-    Ok((server, serve::run(listening, gate, view, limits)))
+    fn serve_within(
+        self,
+        view: Arc<dyn View>,
+        limits: Limits,
+    ) -> io::Result<(Server, impl Future<Output = ()> + Send + use<>)> {
+        let address = self.listening.address().clone();
+        let (acceptor, owner) = self.listening.accept()?;
+        let gate = Arc::new(ArcSwap::from_pointee(self.checked.gate(owner)));
+        let shown = Address::from(&address);
+        let (lives, ending) = watch::channel(());
+        let serving = serve::run((shown, acceptor), Arc::clone(&gate), view, limits, ending);
+        let server = Server {
+            address,
+            bind: self.checked.face.bind().clone(),
+            owner,
+            gate,
+            _lives: lives,
+        };
+        Ok((server, serving))
+    }
 }
 
 impl Face {
-    fn bind(&self) -> &BindAddress {
+    /// What the configuration calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Admin(_) => "admin",
+            Self::Probes(_) => "probes",
+        }
+    }
+
+    pub(crate) fn bind(&self) -> &BindAddress {
         match self {
             Self::Admin(admin) => &admin.bind,
             Self::Probes(probes) => &probes.bind,

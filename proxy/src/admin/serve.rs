@@ -7,6 +7,7 @@ use http::{Request, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    sync::watch,
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
@@ -18,31 +19,28 @@ use tower::{
 use super::{
     Limits, View,
     gate::Gate,
-    listen::{Caller, Listening},
+    listen::{Acceptor, Caller},
     pages::{self, Answer},
 };
-use crate::net::stream::Stream;
+use crate::net::{address::Address, stream::Stream};
 
 /// Pause after an error of `accept` that is not the connection's own fault.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long requests are still taken from those who are connected when a face ends.
+const LAST_REQUESTS: Duration = Duration::from_millis(500);
+
 type Call = (Caller, Request<Incoming>);
 
-/// Serves until dropped; with it go its connections.
+/// Serves until `ending` says so by its sender's end. Requests that are there by then are answered:
+/// one of them may be the one that moved us elsewhere.
 pub(super) async fn run(
-    listening: Listening,
+    (address, acceptor): (Address, Acceptor),
     gate: Arc<ArcSwap<Gate>>,
     view: Arc<dyn View>,
     limits: Limits,
+    mut ending: watch::Receiver<()>,
 ) {
-    let address = listening.address.clone();
-    let acceptor = match listening.accept() {
-        Ok(acceptor) => acceptor,
-        Err(error) => {
-            tracing::error!(%address, %error, "admin cannot be served");
-            return;
-        }
-    };
     let shared = Arc::new((gate, view));
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::new(limits.request))
@@ -60,18 +58,21 @@ pub(super) async fn run(
 
     let mut connections = JoinSet::new();
     let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
+    let of_connections = ending.clone();
+    let mut start = |connections: &mut JoinSet<()>, (stream, caller)| {
+        by_age.retain(|connection| !connection.is_finished());
+        while by_age.len() >= limits.connections {
+            let oldest = by_age.pop_front();
+            oldest.iter().for_each(AbortHandle::abort);
+        }
+        let ending = of_connections.clone();
+        let serving = connection(stream, caller, service.clone(), limits, ending);
+        by_age.push_back(connections.spawn(serving));
+    };
     loop {
         tokio::select! {
             accepted = acceptor.accept() => match accepted {
-                Ok((stream, caller)) => {
-                    by_age.retain(|connection| !connection.is_finished());
-                    while by_age.len() >= limits.connections {
-                        let oldest = by_age.pop_front();
-                        oldest.iter().for_each(AbortHandle::abort);
-                    }
-                    let serving = connection(stream, caller, service.clone(), limits);
-                    by_age.push_back(connections.spawn(serving));
-                }
+                Ok(accepted) => start(&mut connections, accepted),
                 Err(error) => {
                     tracing::warn!(%address, %error, "admin cannot accept");
                     sleep(PAUSE).await;
@@ -82,12 +83,24 @@ pub(super) async fn run(
                     tracing::error!(%address, "an admin connection ended by a panic");
                 }
             }
+            _ = ending.changed() => break,
         }
     }
+    // Closing the socket would reset what is queued.
+    while let Ok(accepted) = acceptor.accept_queued() {
+        start(&mut connections, accepted);
+    }
+    drop(acceptor);
+    while connections.join_next().await.is_some() {}
 }
 
-async fn connection<S>(stream: Stream, caller: Caller, service: S, limits: Limits)
-where
+async fn connection<S>(
+    stream: Stream,
+    caller: Caller,
+    service: S,
+    limits: Limits,
+    mut ending: watch::Receiver<()>,
+) where
     S: Service<Call, Response = Answer, Error = BoxError> + Clone,
 {
     let service = service_fn(move |request| {
@@ -102,10 +115,17 @@ where
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
     // How a connection ends is its client's business: there is nothing to report.
-    if timeout(limits.age, serving.as_mut()).await.is_err() {
-        serving.as_mut().graceful_shutdown();
-        let _ = timeout(limits.request, serving).await;
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        () = sleep(limits.age) => {}
+        // `hyper` would close at once what it has read nothing of yet.
+        () = async {
+            let _ = ending.changed().await;
+            sleep(LAST_REQUESTS).await;
+        } => {}
     }
+    serving.as_mut().graceful_shutdown();
+    let _ = timeout(limits.request, serving).await;
 }
 
 fn unanswered(error: &BoxError) -> Answer {

@@ -98,7 +98,7 @@ impl View for Fake {
 struct Served {
     view: Arc<Fake>,
     address: Address,
-    server: Server,
+    server: Option<Server>,
     task: JoinHandle<()>,
     scratch: PathBuf,
 }
@@ -149,13 +149,17 @@ fn start_within(with: &With, limits: Limits) -> Served {
         With::Probes => Face::Probes(Probes { bind: loopback() }),
     };
     let view = Arc::new(Fake::default());
-    let (server, serving) = serve_within(&face, Arc::clone(&view) as _, limits).unwrap();
-    let address = server.address.clone();
+    let bound = Checked::new(face)
+        .unwrap()
+        .bind(Sharing::Exclusive)
+        .unwrap();
+    let (server, serving) = bound.serve_within(Arc::clone(&view) as _, limits).unwrap();
+    let address = Address::from(&server.address);
     let task = tokio::spawn(serving);
     Served {
         view,
         address,
-        server,
+        server: Some(server),
         task,
         scratch,
     }
@@ -499,19 +503,20 @@ async fn a_unix_socket_replaces_a_dead_one_only() {
         panic!("not a Unix socket");
     };
     let bind = BindAddress::Unix(path.clone());
-    let error = Listening::bind(&bind).unwrap_err();
+    let listen = || Listening::bind(&bind, Sharing::Exclusive);
+    let error = listen().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert_eq!(admin.get("/live").await.0, 200, "and the live one stays");
 
     // Dead: bound, and its owner gone without a word.
     std::fs::remove_file(&path).unwrap();
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let replaced = Listening::bind(&bind).unwrap();
+    let replaced = listen().unwrap();
     drop(replaced);
     assert!(!path.exists(), "removed with its owner");
 
     std::fs::write(&path, "data").unwrap();
-    let error = Listening::bind(&bind).unwrap_err();
+    let error = listen().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read(&path).unwrap(), b"data");
 }
@@ -528,10 +533,8 @@ async fn what_cannot_be_served_is_an_error_at_once() {
             token_file: token.map(Text::from),
             allowed_hosts: Vec::new(),
         });
-        match serve(&face, Arc::new(Fake::default())) {
-            Ok(_) => panic!("served"),
-            Err(error) => error,
-        }
+        let bound = Checked::new(face).and_then(|it| it.bind(Sharing::Exclusive));
+        bound.expect_err("bound")
     };
     assert_eq!(
         fails(BindAddress::Tcp(taken), None).kind(),
@@ -681,6 +684,40 @@ async fn a_reload_goes_on_without_its_client() {
     timeout(ended).await;
 }
 
+/// What moves a face elsewhere may have come by that face.
+#[tokio::test]
+async fn what_was_asked_before_the_end_is_answered() {
+    let mut admin = start(&With::Token);
+    let Address::Tcp(at) = admin.address else {
+        panic!("not TCP");
+    };
+    let hold = Arc::new(Notify::new());
+    *admin.view.hold.lock().unwrap() = Some(Arc::clone(&hold));
+    let mut under_way = admin.connect().await;
+    let token = TOKEN.replace(' ', "-");
+    let ask = format!(
+        "POST /reload HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n"
+    );
+    under_way.write_all(ask.as_bytes()).await.unwrap();
+    timeout(async {
+        while admin.view.done().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // In the kernel's queue, and unknown to the runtime.
+    let mut queued = std::net::TcpStream::connect(at).unwrap();
+    io::Write::write_all(&mut queued, b"GET /live HTTP/1.0\r\n\r\n").unwrap();
+    queued.set_nonblocking(true).unwrap();
+
+    admin.server = None;
+    let mut queued: Box<dyn Io> = Box::new(TcpStream::from_std(queued).unwrap());
+    assert_eq!(response(&mut queued).await.0, 200);
+    hold.notify_one();
+    assert_eq!(response(&mut under_way).await.0, 200);
+    assert!(TcpStream::connect(at).await.is_err());
+}
+
 #[tokio::test]
 async fn held_connections_keep_nobody_out() {
     let admin = start(&With::Probes);
@@ -748,19 +785,12 @@ async fn settings_change_while_it_is_served() {
         421
     );
     assert_eq!(admin.post("/drain", "").await.0, 403);
-    assert!(
-        admin
-            .server
-            .update(&face(Some("/no/such/file"), loopback()))
-            .is_err()
-    );
+    assert!(Checked::new(face(Some("/no/such/file"), loopback())).is_err());
     assert_eq!(admin.post("/drain", "").await.0, 403);
-    assert!(
-        admin
-            .server
-            .update(&face(file.to_str(), loopback()))
-            .unwrap()
-    );
+    let same = face(file.to_str(), loopback());
+    let server = admin.server.as_ref().unwrap();
+    assert!(server.is(&same));
+    server.update(&Checked::new(same).unwrap());
     assert_eq!(
         admin.ask("GET /live", &["host: new.example"], "").await.0,
         200
@@ -769,8 +799,7 @@ async fn settings_change_while_it_is_served() {
 
     // Somewhere else, or something else, must be bound anew.
     let elsewhere = BindAddress::Tcp("127.0.0.1:1".parse().unwrap());
-    assert!(!admin.server.update(&face(None, elsewhere)).unwrap());
+    assert!(!server.is(&face(None, elsewhere)));
     let probes = Face::Probes(Probes { bind: loopback() });
-    assert!(!admin.server.update(&probes).unwrap());
-    assert_eq!(admin.post("/drain", "").await.0, 202, "and changes nothing");
+    assert!(!server.is(&probes));
 }

@@ -1,24 +1,25 @@
 //! Putting a configuration to work: all of it, or nothing.
 //!
-//! Everything that can fail comes first (building, binding, opening files); then the table is
-//! swapped and the workers are told. What a failure leaves behind is dropped and the old
+//! Everything that can fail comes first (binding, opening files; building was in `next`); then the
+//! table is swapped and the workers are told. What a failure leaves behind is dropped and the old
 //! configuration serves on, untouched.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
-use outrigger_config::{Loaded, model};
+use outrigger_config::model;
 
-use super::{App, Served};
+use super::{
+    App,
+    faces::{Change, bind_face, faces},
+    next::Resolving,
+};
 use crate::{
-    admin::{self, Face, View},
-    cluster::Cluster,
-    control::dns::{self, DnsTask},
     net::{
         address::Address,
         listen::{Bound, ListenOptions, Sharing},
         options::SocketOptions,
     },
-    snapshot::{self, Snapshot},
+    snapshot::Snapshot,
     sys,
     telemetry::access_log::AccessLog,
     timer::now,
@@ -35,24 +36,23 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    /// Whether nobody else could bind `wanted` while this listens.
-    fn is_in_the_way_of(&self, wanted: &model::BindAddress) -> bool {
-        match (&self.address, wanted) {
-            (model::BindAddress::Tcp(own), model::BindAddress::Tcp(wanted)) => {
-                // `[::]` takes both families, `0.0.0.0` one.
-                let covers = |all: IpAddr, one: IpAddr| {
-                    all.is_unspecified() && (all.is_ipv6() || one.is_ipv4())
-                };
-                let (ours, theirs) = (own.ip(), wanted.ip());
-                own.port() == wanted.port()
-                    && (ours == theirs || covers(ours, theirs) || covers(theirs, ours))
-            }
-            (own, wanted) => own == wanted,
-        }
-    }
-
     pub(super) fn address(&self) -> String {
         Address::from(&self.address).to_string()
+    }
+}
+
+/// Whether nobody else could bind `wanted` while `own` is listened on.
+fn is_in_the_way(own: &model::BindAddress, wanted: &model::BindAddress) -> bool {
+    match (own, wanted) {
+        (model::BindAddress::Tcp(own), model::BindAddress::Tcp(wanted)) => {
+            // `[::]` takes both families, `0.0.0.0` one.
+            let covers =
+                |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+            let (ours, theirs) = (own.ip(), wanted.ip());
+            own.port() == wanted.port()
+                && (ours == theirs || covers(ours, theirs) || covers(theirs, ours))
+        }
+        (own, wanted) => own == wanted,
     }
 }
 
@@ -68,11 +68,11 @@ struct Key {
 /// Everything that was prepared and cannot fail any more.
 struct Prepared {
     snapshot: Snapshot,
+    names: HashMap<Arc<str>, Arc<Resolving>>,
     sockets: Vec<(Arc<str>, Key, Bound)>,
     access_log: LogChange,
     admin: Change,
     probes: Change,
-    dns: HashMap<Arc<str>, Arc<Resolving>>,
 }
 
 /// What happens to the access log.
@@ -81,57 +81,46 @@ enum LogChange {
     Replace(Option<(model::AccessLog, AccessLog)>),
 }
 
-/// What happens to a face.
-enum Change {
-    Keep,
-    Replace(Option<Served>),
-}
-
-/// A name being resolved for a cluster.
-pub(super) struct Resolving {
-    cluster: Arc<Cluster>,
-    settings: model::Dns,
-    pub(super) task: DnsTask,
-}
-
 impl App {
-    /// Puts a configuration to work.
+    /// Puts a table to work. `outdated`: a newer one was refused meanwhile.
     ///
     /// # Errors
     /// Everything that stands against it, a line each; nothing has changed then.
-    pub(super) async fn apply(&mut self, loaded: Loaded) -> Result<(), String> {
-        let prepared = self.prepare(Arc::new(loaded)).await?;
+    pub(super) async fn apply(
+        &mut self,
+        snapshot: Snapshot,
+        names: HashMap<Arc<str>, Arc<Resolving>>,
+        outdated: bool,
+    ) -> Result<(), String> {
+        let prepared = self.prepare(snapshot, names)?;
         self.note_what_needs_a_restart(&prepared.snapshot);
-        self.carry_out(prepared).await
+        self.carry_out(prepared, outdated).await
     }
 
-    async fn prepare(&self, source: Arc<Loaded>) -> Result<Prepared, String> {
-        let previous = self.process.table.load_full();
-        let snapshot = snapshot::build(Arc::clone(&source), &previous, &self.metrics, now())?;
+    fn prepare(
+        &self,
+        snapshot: Snapshot,
+        names: HashMap<Arc<str>, Arc<Resolving>>,
+    ) -> Result<Prepared, String> {
+        let config = &snapshot.source.config;
         let mut problems = Vec::new();
-        let sockets = self.bind(&source.config, &mut problems);
-        let access_log = self.open_access_log(&source.config, &mut problems);
-        let admin = self.face(
-            self.admin.as_ref(),
-            source.config.admin.clone().map(Face::Admin),
-            &mut problems,
-        );
-        let probes = self.face(
-            self.probes.as_ref(),
-            source.config.probes.clone().map(Face::Probes),
-            &mut problems,
-        );
+        let (admin, probes) = faces(config);
+        let leaving = self.leaving(config);
+        let sockets = self.bind(config, &leaving, &mut problems);
+        let access_log = self.open_access_log(config, &mut problems);
+        let shared = |bind: &_| sharing(&leaving, bind);
+        let admin = bind_face(self.admin.as_ref(), admin, shared, &mut problems);
+        let probes = bind_face(self.probes.as_ref(), probes, shared, &mut problems);
         if !problems.is_empty() {
             return Err(problems.join("\n"));
         }
-        let dns = self.resolve(&snapshot, &source.config.mesh.dns).await;
         Ok(Prepared {
             snapshot,
+            names,
             sockets,
             access_log,
             admin,
             probes,
-            dns,
         })
     }
 
@@ -139,9 +128,9 @@ impl App {
     fn bind(
         &self,
         config: &model::Config,
+        leaving: &[&model::BindAddress],
         problems: &mut Vec<String>,
     ) -> Vec<(Arc<str>, Key, Bound)> {
-        let leaving = self.leaving(config);
         let mut sockets = Vec::new();
         for listener in &config.listeners {
             let key = Key::of(listener);
@@ -149,40 +138,39 @@ impl App {
             if current.is_some_and(|c| c.key == key) {
                 continue;
             }
-            let replaces_own = leaving.iter().any(|l| l.is_in_the_way_of(&key.bind));
             let options = ListenOptions {
                 backlog: listener.backlog,
                 socket: SocketOptions::from(&listener.tcp),
                 defer_accept: key.client_first.then_some(DEFER_ACCEPT),
-                sharing: if replaces_own {
-                    Sharing::WithOwn
-                } else {
-                    Sharing::Exclusive
-                },
+                sharing: sharing(leaving, &key.bind),
                 ..ListenOptions::default()
             };
-            match Bound::bind(
-                listener.name.as_str(),
-                &listener.bind,
-                &options,
-                self.process.workers,
-            ) {
+            match Bound::bind(&listener.bind, &options, self.process.workers) {
                 Ok(bound) => sockets.push((listener.name.as_str().into(), key, bound)),
-                Err(error) => problems.push(error.to_string()),
+                Err(error) => problems.push(format!("listener {}: {error}", listener.name)),
             }
         }
         sockets
     }
 
-    /// Listening sockets that `config` has no more use for.
-    fn leaving(&self, config: &model::Config) -> Vec<&Listening> {
+    /// Addresses that are listened on and that `config` has no more use for as they are.
+    fn leaving(&self, config: &model::Config) -> Vec<&model::BindAddress> {
         let stays = |name: &str, current: &Listening| {
             let next = config.listeners.iter().find(|l| l.name.as_str() == name);
             next.is_some_and(|next| Key::of(next) == current.key)
         };
-        let all = self.listening.iter();
-        all.filter(|(name, current)| !stays(name, current))
-            .map(|(_, current)| current)
+        let listeners = self.listening.iter();
+        let listeners = listeners.filter(|(name, current)| !stays(name, current));
+        let (admin, probes) = faces(config);
+        let faces = [(&self.admin, admin), (&self.probes, probes)];
+        let faces = faces.into_iter().filter_map(|(current, next)| {
+            let server = current.as_ref()?;
+            let stays = next.is_some_and(|next| server.is(&next));
+            (!stays).then_some(&server.address)
+        });
+        listeners
+            .map(|(_, current)| &current.address)
+            .chain(faces)
             .collect()
     }
 
@@ -203,91 +191,15 @@ impl App {
         }
     }
 
-    fn face(
-        &self,
-        current: Option<&Served>,
-        wanted: Option<Face>,
-        problems: &mut Vec<String>,
-    ) -> Change {
-        let Some(wanted) = wanted else {
-            return Change::Replace(None);
-        };
-        let result = match current.map(|c| c.server.update(&wanted)) {
-            Some(Ok(true)) => return Change::Keep,
-            Some(Err(error)) => Err(error),
-            Some(Ok(false)) | None => {
-                admin::serve(&wanted, Arc::clone(&self.shown) as Arc<dyn View>)
-            }
-        };
-        match result {
-            Ok((server, serving)) => Change::Replace(Some(Served {
-                server,
-                task: tokio::spawn(serving),
-            })),
-            Err(error) => {
-                let name = if matches!(wanted, Face::Admin(_)) {
-                    "admin"
-                } else {
-                    "probes"
-                };
-                problems.push(format!("{name}: {error}"));
-                Change::Keep
-            }
-        }
-    }
-
-    /// Starts to resolve names, and waits a while for the first answers, so that a cluster that is
-    /// new in this table has its endpoints when the table serves.
-    async fn resolve(
-        &self,
-        snapshot: &Snapshot,
-        settings: &model::Dns,
-    ) -> HashMap<Arc<str>, Arc<Resolving>> {
-        let mut tasks = HashMap::new();
-        let running = self.shown.resolving();
-        for (name, cluster) in snapshot
-            .clusters
-            .iter()
-            .filter(|(_, c)| c.config.dns.is_some())
-        {
-            let kept = running
-                .get(name)
-                .filter(|r| Arc::ptr_eq(&r.cluster, cluster) && r.settings == *settings);
-            let resolving = kept.cloned().unwrap_or_else(|| {
-                let task = dns::spawn(Arc::clone(cluster), settings, now);
-                Arc::new(Resolving {
-                    cluster: Arc::clone(cluster),
-                    settings: settings.clone(),
-                    task,
-                })
-            });
-            tasks.insert(Arc::clone(name), resolving);
-        }
-        let first_answers = async {
-            for resolving in tasks.values() {
-                resolving.task.tried_once().await;
-            }
-        };
-        if tokio::time::timeout(settings.timeout, first_answers)
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                "some names are not resolved yet; their clusters have no endpoints until they are"
-            );
-        }
-        tasks
-    }
-
     /// From here on nothing fails.
-    async fn carry_out(&mut self, prepared: Prepared) -> Result<(), String> {
+    async fn carry_out(&mut self, prepared: Prepared, outdated: bool) -> Result<(), String> {
         let Prepared {
             snapshot,
+            names,
             sockets,
             access_log,
             admin,
             probes,
-            dns,
         } = prepared;
         let (version, source) = (snapshot.version, Arc::clone(&snapshot.source));
         let limit = source.config.mesh.limits.connections;
@@ -296,7 +208,7 @@ impl App {
             .store(limit, std::sync::atomic::Ordering::Relaxed);
         snapshot.change_endpoints(now());
         let before = self.process.table.swap(Arc::new(snapshot));
-        self.shown.resolve(dns);
+        self.shown.resolve(names);
         if let LogChange::Replace(log) = access_log {
             self.change_access_log(log);
         }
@@ -335,10 +247,10 @@ impl App {
         }
         self.retired.push(before);
         self.let_go_of_tables();
-        change_face(&mut self.admin, admin);
-        change_face(&mut self.probes, probes);
-        self.metrics.config_applied(version, &source.hash);
-        self.shown.applied(self.addresses());
+        self.change_faces(admin, probes);
+        self.metrics
+            .config_applied(version, &source.hash, !outdated);
+        self.shown.applied(self.addresses(), !outdated);
         // The table before, and what reading took.
         sys::memory::trim();
         tracing::info!(version, hash = %source.hash, listeners = self.listening.len(), "the configuration serves");
@@ -379,12 +291,13 @@ impl App {
                 m.workers,
                 m.limits.buffer_pool,
                 m.limits.bulk_buffers,
+                m.limits.stream_buffers,
                 m.metric_series,
             )
         };
         if !first && sizes(before) != sizes(after) {
             tracing::warn!(
-                "mesh.workers, mesh.limits.buffer_pool, mesh.limits.bulk_buffers and mesh.metric_series take effect at the next start"
+                "mesh.workers, mesh.limits.buffer_pool, mesh.limits.bulk_buffers, mesh.limits.stream_buffers and mesh.metric_series take effect at the next start"
             );
         }
     }
@@ -392,7 +305,10 @@ impl App {
 
 impl Key {
     fn of(listener: &model::Listener) -> Self {
-        let http = listener.protocol == model::Protocol::Http;
+        let declared = matches!(
+            listener.protocol,
+            model::Protocol::Http | model::Protocol::TlsPassthrough
+        );
         let announced = listener.proxy_protocol == model::AcceptProxyProtocol::Required;
         // On a Unix socket there is nothing of TCP to set.
         let is_tcp = matches!(listener.bind, model::BindAddress::Tcp(_));
@@ -405,13 +321,16 @@ impl Key {
             bind: listener.bind.clone(),
             backlog: listener.backlog,
             tcp,
-            client_first: is_tcp && (http || announced),
+            client_first: is_tcp && (declared || announced),
         }
     }
 }
 
-fn change_face(face: &mut Option<Served>, change: Change) {
-    if let Change::Replace(next) = change {
-        *face = next;
+/// Our own socket is in nobody's way but that of others: it goes.
+fn sharing(leaving: &[&model::BindAddress], wanted: &model::BindAddress) -> Sharing {
+    if leaving.iter().any(|own| is_in_the_way(own, wanted)) {
+        Sharing::WithOwn
+    } else {
+        Sharing::Exclusive
     }
 }

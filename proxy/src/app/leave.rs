@@ -47,6 +47,12 @@ pub(super) async fn drain(mut app: App) -> Exit {
         wait(Instant::now() + AFTER_CUT, || !app.connected()).await;
         Exit::Cut
     };
+    // Its connections count as ended, since they are gone, but nobody finished them.
+    let exit = if app.has_lost_a_worker() {
+        Exit::Broken
+    } else {
+        exit
+    };
     for worker in std::mem::take(&mut app.workers) {
         worker.join();
     }

@@ -1,11 +1,13 @@
 //! The process: what starts, in which order, and what happens until it ends.
 //!
 //! The main thread runs everything that is not traffic: the source of configuration, building
-//! and swapping tables ([`apply`]), name resolution, admin and probes ([`view`]), signals and the
-//! way out ([`leave`]). Workers carry traffic and hear of it by orders.
+//! ([`next`]) and swapping tables ([`apply`]), name resolution, admin and probes ([`view`]), signals
+//! and the way out ([`leave`]). Workers carry traffic and hear of it by orders.
 
 mod apply;
+mod faces;
 mod leave;
+mod next;
 mod view;
 
 use std::{
@@ -26,9 +28,14 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use self::{apply::Listening, view::Shown};
+use self::{
+    apply::Listening,
+    next::{Asked, Next},
+    view::Shown,
+};
 use crate::{
     admin,
+    net::address::Address,
     shared::{Parts, Process},
     snapshot::Snapshot,
     sys,
@@ -67,7 +74,7 @@ pub(crate) struct Addresses {
 pub(crate) enum Order {
     Drain,
     /// Read the source again; the answer says when it serves or what is wrong.
-    Reload(oneshot::Sender<Result<(), String>>),
+    Reload(Asked),
 }
 
 /// How a process ended.
@@ -88,23 +95,13 @@ struct App {
     workers: Vec<worker::Handle>,
     shown: Arc<Shown>,
     listening: HashMap<Arc<str>, Listening>,
-    admin: Option<Served>,
-    probes: Option<Served>,
+    admin: Option<admin::Server>,
+    probes: Option<admin::Server>,
     access_log: Option<(model::AccessLog, AccessLog)>,
+    /// What serves next, when its names are resolved.
+    next: Option<Next>,
     /// Earlier tables that connections may still look at.
     retired: Vec<Arc<Snapshot>>,
-}
-
-/// A face of admin, until dropped.
-struct Served {
-    server: admin::Server,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 /// Runs the process to its end.
@@ -136,38 +133,35 @@ async fn serve(options: Options) -> Result<Exit, String> {
         }
     };
     let (sender, mut orders) = options.orders.unwrap_or_else(mpsc::unbounded_channel);
-    let mut app = App::start(first, options.log, sender).await?;
-    let addresses = app.addresses();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = app.workers.len(), listeners = ?addresses.listeners, "ready");
-    if let Some(path) = &options.ready_file {
-        write_ready_file(path, &addresses)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    if let Some(told) = options.on_ready {
-        let _ = told.send(addresses);
-    }
+    let mut app = App::start(first, options.log, sender)?;
+    let mut starting = Some((options.ready_file, options.on_ready));
     let mut watchdog = tokio::time::interval(std::time::Duration::from_secs(1));
     loop {
         tokio::select! {
-            text = updates.next() => {
-                let _ = app.take(updates.path(), text).await;
-            }
+            () = next::due(app.next.as_ref()) => match app.finish().await {
+                Ok(()) => if let Some((file, told)) = starting.take() {
+                    tell_ready(&app, file.as_deref(), told)?;
+                },
+                // There is none before it that could serve.
+                Err(problems) if starting.is_some() => return Err(problems),
+                Err(_) => {}
+            },
+            text = updates.next() => app.take(updates.path(), text, None),
             _ = signals.hangup.recv() => {
                 app.reopen_logs();
-                let _ = app.reload(&mut updates).await;
+                app.reload(&mut updates, None);
             }
             order = orders.recv() => match order {
                 Some(Order::Drain) => break,
-                Some(Order::Reload(answer)) => {
-                    let _ = answer.send(app.reload(&mut updates).await);
-                }
+                Some(Order::Reload(answer)) => app.reload(&mut updates, Some(answer)),
                 None => {}
             },
             () = Signals::leave(&mut signals.terminate, &mut signals.interrupt) => break,
             _ = watchdog.tick() => {
                 app.let_go_of_tables();
                 app.give_memory_back();
-                if app.workers.iter().any(worker::Handle::is_dead) {
+                if app.has_lost_a_worker() {
+                    tracing::error!("a worker died: the process ends, since it cannot serve its share");
                     return Ok(Exit::Broken);
                 }
             }
@@ -192,9 +186,9 @@ pub(crate) fn read(text: &str, path: &Path) -> Result<Loaded, String> {
 }
 
 impl App {
-    /// Builds the first table, binds everything it names, waits for names to be resolved, and only
-    /// then serves.
-    async fn start(
+    /// Shows itself, and has the first table wait for its names; only then it binds what that
+    /// names, and serves.
+    fn start(
         first: Loaded,
         log: Option<LogControl>,
         orders: mpsc::UnboundedSender<Order>,
@@ -228,9 +222,11 @@ impl App {
             admin: None,
             probes: None,
             access_log: None,
+            next: None,
             retired: Vec::new(),
         };
-        app.apply(first).await?;
+        app.open_faces(&first.config)?;
+        app.next = Some(app.plan(first)?);
         Ok(app)
     }
 
@@ -253,32 +249,23 @@ impl App {
     }
 
     /// Reads the source again, whether it changed or not.
-    async fn reload(&mut self, updates: &mut Updates) -> Result<(), String> {
-        let text = match updates {
-            Updates::Never => return Err("this configuration does not come from a file".to_owned()),
-            Updates::File(source) => source.read_now(),
-        };
-        self.take(updates.path(), text).await
-    }
-
-    /// Takes over a new text of the configuration, or says why not; then the last good one serves on.
-    async fn take(&mut self, path: &Path, text: io::Result<String>) -> Result<(), String> {
-        let read = text
-            .map_err(|error| format!("{}: {error}", path.display()))
-            .and_then(|text| read(&text, path));
-        let result = match read {
-            Ok(loaded) => self.apply(loaded).await,
-            Err(problems) => Err(problems),
-        };
-        if let Err(problems) = &result {
-            self.metrics.config_rejected();
-            self.shown.rejected(problems);
-            tracing::error!("the new configuration is refused, the last good one keeps serving");
-            for problem in problems.lines() {
-                tracing::error!("{problem}");
+    fn reload(&mut self, updates: &mut Updates, asked: Option<Asked>) {
+        match updates {
+            Updates::File(source) => {
+                let text = source.read_now();
+                self.take(source.path(), text, asked);
+            }
+            Updates::Never => {
+                if let Some(asked) = asked {
+                    let why = "this configuration does not come from a file";
+                    let _ = asked.send(Err(why.to_owned()));
+                }
             }
         }
-        result
+    }
+
+    fn has_lost_a_worker(&self) -> bool {
+        self.workers.iter().any(worker::Handle::is_dead)
     }
 
     /// After a burst has passed.
@@ -301,7 +288,10 @@ impl App {
             .map(|(name, l)| (name.to_string(), l.address()))
             .collect();
         listeners.sort();
-        let face = |served: &Option<Served>| served.as_ref().map(|s| s.server.address.to_string());
+        let face = |server: &Option<admin::Server>| {
+            let address = server.as_ref().map(|server| &server.address);
+            address.map(|address| Address::from(address).to_string())
+        };
         Addresses {
             listeners,
             admin: face(&self.admin),
@@ -355,6 +345,24 @@ impl Signals {
             _ = interrupt.recv() => {}
         }
     }
+}
+
+/// Says, once, that traffic is served.
+fn tell_ready(
+    app: &App,
+    file: Option<&Path>,
+    told: Option<oneshot::Sender<Addresses>>,
+) -> Result<(), String> {
+    let addresses = app.addresses();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), workers = app.workers.len(), listeners = ?addresses.listeners, "ready");
+    if let Some(path) = file {
+        write_ready_file(path, &addresses)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if let Some(told) = told {
+        let _ = told.send(addresses);
+    }
+    Ok(())
 }
 
 fn write_ready_file(path: &Path, addresses: &Addresses) -> io::Result<()> {

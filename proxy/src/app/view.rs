@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Addresses, Order, apply::Resolving};
+use super::{Addresses, Order, next::Resolving};
 use crate::{
     admin::{Reload, View},
     cluster::{Cluster, endpoint::Endpoint},
@@ -68,11 +68,14 @@ impl Shown {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn applied(&self, addresses: Addresses) {
+    /// `newest`: no newer configuration was refused meanwhile.
+    pub(super) fn applied(&self, addresses: Addresses, newest: bool) {
         let mut state = self.state();
         state.addresses = addresses;
         state.applied = Some(SystemTime::now());
-        state.rejected = None;
+        if newest {
+            state.rejected = None;
+        }
     }
 
     pub(super) fn rejected(&self, problems: &str) {
@@ -223,6 +226,7 @@ impl View for Shown {
             open_fds: usage.open_files.unwrap_or(0),
             dns_resolved,
             dns_failed,
+            log_lost: self.log.as_ref().map_or(0, LogControl::lost),
         };
         self.metrics.encode(system, out);
     }

@@ -140,6 +140,20 @@ impl Cluster {
             && self.config.proxy_protocol == config.proxy_protocol
     }
 
+    /// Whether a request, which came by HTTP/2 or not, goes to the endpoints by HTTP/2.
+    pub(crate) fn speaks_http2(&self, came_by_http2: bool) -> bool {
+        match self.config.protocol {
+            model::UpstreamProtocol::Http1 => false,
+            model::UpstreamProtocol::Http2 => true,
+            model::UpstreamProtocol::Auto => came_by_http2,
+        }
+    }
+
+    /// Whether connections begin with a PROXY header, and so belong to one client each.
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.config.proxy_protocol != model::SendProxyProtocol::Off
+    }
+
     /// Whether [`Self::apply`] makes this the cluster that `config` describes: nothing but the
     /// list of endpoints and their weights differs.
     pub(crate) fn can_become(&self, config: &model::Cluster) -> bool {
@@ -151,12 +165,15 @@ impl Cluster {
             balance,
             slow_start,
             connect_timeout,
+            protocol,
+            http2,
             pool,
             max_header_size,
             max_headers,
             safe_resends,
             proxy_protocol,
             tcp,
+            speaks_first,
         } = config;
         let own = &self.config;
         own.name == *name
@@ -164,12 +181,15 @@ impl Cluster {
             && own.balance == *balance
             && own.slow_start == *slow_start
             && own.connect_timeout == *connect_timeout
+            && own.protocol == *protocol
+            && own.http2 == *http2
             && own.pool == *pool
             && own.max_header_size == *max_header_size
             && own.max_headers == *max_headers
             && own.safe_resends == *safe_resends
             && own.proxy_protocol == *proxy_protocol
             && own.tcp == *tcp
+            && own.speaks_first == *speaks_first
     }
 
     /// Takes on the endpoints of a configuration that this cluster [`Self::can_become`]. Returns

@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, String> {
     let options = Options {
         source: Source::Fixed(Box::new(loaded)),
         ready_file: None,
-        log: Some(log),
+        log: Some(log.control()),
         on_ready: Some(on_ready),
         orders: Some((orders.clone(), inbox)),
     };

@@ -9,7 +9,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::telemetry::log::{self, Format, LogControl};
+use crate::telemetry::log::{self, Format, Log};
 
 const EXAMPLES: &str = "\
 Try it:
@@ -71,7 +71,7 @@ enum LogStyle {
 }
 
 impl LogArgs {
-    fn start(&self) -> Result<LogControl, String> {
+    fn start(&self) -> Result<Log, String> {
         let format = match self.log_format {
             LogStyle::Text => Format::Text,
             LogStyle::Json => Format::Json,

@@ -22,7 +22,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, String> {
     let options = Options {
         source: Source::File(args.config),
         ready_file: args.ready_file,
-        log: Some(log),
+        log: Some(log.control()),
         on_ready: None,
         orders: None,
     };

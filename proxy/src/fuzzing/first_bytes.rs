@@ -1,4 +1,4 @@
-//! What is asked of bytes before, or apart from, HTTP: protocol, PROXY header, path.
+//! What is asked of bytes before, or apart from, HTTP: protocol, PROXY header, `ClientHello`, path.
 
 use std::net::SocketAddr;
 
@@ -7,6 +7,7 @@ use crate::{
     h1::parse_request,
     message::{RequestHead, path as paths},
     net::{
+        client_hello,
         detect::{self, Detected, detect as judge},
         proxy_protocol::{self, Parsed},
     },
@@ -147,4 +148,77 @@ pub fn detect(data: &[u8]) {
             show(data)
         );
     }
+}
+
+/// The first message of TLS: decided in time and for good, and the same in records of any size.
+/// The first byte is that size.
+pub fn client_hello(data: &[u8]) {
+    use client_hello::{MOST, Parsed, Scan};
+    let parse = |bytes: &[u8]| Scan::default().advance(bytes);
+    let Some((size, data)) = data.split_first() else {
+        return;
+    };
+    let verdict = parse(data);
+    if data.len() >= MOST {
+        assert_ne!(verdict, Parsed::Incomplete, "never decided");
+    }
+    let mut scan = Scan::default();
+    for at in 0..data.len() {
+        let early = scan.advance(&data[..at]);
+        if early == verdict && early != Parsed::Incomplete {
+            break;
+        }
+        assert!(
+            early == Parsed::Incomplete,
+            "{early:?} of {at} bytes, then {verdict:?}: {}",
+            show(data)
+        );
+    }
+    let Parsed::Done(hello) = &verdict else {
+        return;
+    };
+    assert_eq!(
+        detect::detect(data),
+        Detected::Tls,
+        "understood, and not seen to be TLS: {}",
+        show(data)
+    );
+    if let Some(name) = hello.server_name() {
+        let plain = |b: &u8| b.is_ascii_graphic() && !b.is_ascii_uppercase();
+        assert!(
+            name.len() <= 255 && name.iter().all(plain),
+            "{}",
+            show(name)
+        );
+    }
+    // Its records end where the message does; the rest is not of it.
+    let (mut message, mut rest) = (Vec::new(), data);
+    while let [22, 3, _, high, low, payload @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        message.extend_from_slice(&payload[..length]);
+        rest = &payload[length..];
+        let whole = message.len() >= 4 && message.len() >= 4 + size_of_message(&message);
+        if whole {
+            break;
+        }
+    }
+    let size = usize::from(*size).max(1);
+    let again: Vec<u8> = message
+        .chunks(size)
+        .flat_map(|part| [&[22, 3, 3, 0, part.len() as u8], part].concat())
+        .collect();
+    if again.len() <= MOST {
+        assert_eq!(
+            parse(&again),
+            verdict,
+            "in records of {size}: {}",
+            show(data)
+        );
+    }
+}
+
+/// What the head of a handshake message says of its body.
+fn size_of_message(message: &[u8]) -> usize {
+    let [_, a, b, c, ..] = message else { return 0 };
+    usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c)
 }

@@ -1,6 +1,6 @@
 //! Heads: read as httparse reads them, and written so that they are read back as they were meant.
 
-use super::{LIMITS, WRITTEN, show};
+use super::{LIMITS, WRITTEN, http2, show};
 use crate::{
     h1::{
         Asked, Delivery, HeadScan, Limits, parse_request, parse_response, write_request,
@@ -46,6 +46,7 @@ pub fn request(data: &[u8]) {
     if head.method != Method::Connect {
         rewrite_request(bytes, &head);
     }
+    http2::request_travels(bytes, &head);
 }
 
 fn rewrite_request(bytes: &[u8], head: &RequestHead) {
@@ -137,7 +138,7 @@ pub fn response(data: &[u8]) {
     }
     let body = match (head.body, version) {
         (Body::Chunked | Body::UntilClose, Version::Http11) => Body::Chunked,
-        (Body::Chunked | Body::UntilClose, Version::Http10) => Body::UntilClose,
+        (Body::Chunked | Body::UntilClose, _) => Body::UntilClose,
         (body, _) => body,
     };
     let delivery = Delivery {
@@ -147,6 +148,9 @@ pub fn response(data: &[u8]) {
         upgrade: switched,
     };
     rewrite_response(bytes, &head, asked, delivery);
+    if !switched {
+        http2::response_travels(bytes, &head, asked);
+    }
 }
 
 fn rewrite_response(bytes: &[u8], head: &ResponseHead, asked: Asked, delivery: Delivery) {
@@ -222,14 +226,14 @@ fn scan(data: &[u8]) -> Option<usize> {
     }
 }
 
-fn scan_within(data: &[u8], limits: &Limits) -> Option<usize> {
+pub(super) fn scan_within(data: &[u8], limits: &Limits) -> Option<usize> {
     HeadScan::default()
         .advance(data, limits)
         .unwrap_or_else(|f| panic!("{f}: {}", show(data)))
 }
 
 /// Lines follow each other without a gap, and hold nothing that could end one.
-fn check_fields(bytes: &[u8], fields: &Fields) {
+pub(super) fn check_fields(bytes: &[u8], fields: &Fields) {
     let mut end = None;
     for field in fields.iter() {
         let (name, value, line) = (
@@ -312,10 +316,7 @@ fn oracle_of_request(bytes: &[u8], head: &RequestHead) {
     );
     let method = head.method_text.of(bytes);
     assert_eq!(oracle.method.map(str::as_bytes), Some(method));
-    let minor = match head.version {
-        Version::Http10 => 0,
-        Version::Http11 => 1,
-    };
+    let minor = u8::from(head.version == Version::Http11);
     assert_eq!(oracle.version, Some(minor));
     let target = oracle.path.unwrap_or_default().as_bytes();
     if target.starts_with(b"/") {

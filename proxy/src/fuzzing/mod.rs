@@ -3,6 +3,9 @@
 //! Used by `tests/fuzz` (cargo-fuzz) and by the seeded run in `tests/tests/fuzz_seeds.rs`; the
 //! proxy itself calls nothing in here. That nothing panics is the least: what is accepted must
 //! be read alike by another parser, and what is written must be read back as it was meant.
+//!
+//! Beside them [`read_request`] and [`read_response`] say what the parsers made of a head, for
+//! `tests/tests/llhttp.rs`.
 
 #![allow(
     clippy::expect_used,
@@ -16,13 +19,17 @@ mod config;
 mod first_bytes;
 mod frames;
 mod heads;
+mod http2;
+mod reading;
 
 pub use self::{
     body::body,
     config::config,
-    first_bytes::{detect, path, proxy_protocol},
+    first_bytes::{client_hello, detect, path, proxy_protocol},
     frames::frames,
     heads::{request, response},
+    http2::{http2_request, http2_response, http2_trailers},
+    reading::{Framing, Head, Reading, read_request, read_response},
 };
 
 use crate::h1::Limits;
@@ -33,8 +40,12 @@ pub type Target = fn(&[u8]);
 /// Every target with its name, which is also that of its corpus.
 pub const TARGETS: &[(&str, Target)] = &[
     ("body", body),
+    ("client_hello", client_hello),
     ("config", config),
     ("detect", detect),
+    ("http2_request", http2_request),
+    ("http2_response", http2_response),
+    ("http2_trailers", http2_trailers),
     ("frames", frames),
     ("path", path),
     ("proxy_protocol", proxy_protocol),

@@ -3,10 +3,10 @@
 //! The decoder looks at framing bytes one by one and skips over payload; it never copies. What it
 //! does not do: read, write, or decide how the body is framed for the next hop.
 
-use super::scan::{HeadScan, Limits};
+use super::scan::HeadScan;
 use crate::{
     error::{Cause, Failure},
-    message::{Body, Span},
+    message::{Body, Limits, Span},
 };
 
 /// Bytes of chunk extensions allowed in one message, in total. They are legal and unused in

@@ -5,7 +5,6 @@
 //! read differently is refused, not repaired.
 
 mod body;
-mod grammar;
 mod request;
 mod response;
 mod scan;
@@ -14,8 +13,9 @@ mod write;
 #[cfg(test)]
 mod vector_tests;
 
+pub(crate) use crate::message::{Asked, Limits, as_response};
 pub(crate) use body::{Decoder, Step};
 pub(crate) use request::parse_request;
-pub(crate) use response::{Asked, as_response, parse_response};
-pub(crate) use scan::{HeadScan, Limits};
+pub(crate) use response::parse_response;
+pub(crate) use scan::HeadScan;
 pub(crate) use write::{Delivery, write_request, write_response, write_trailers};

@@ -1,14 +1,13 @@
 //! A request head: from bytes to what it says.
 
-use super::{
-    grammar::{
-        decimal, is_authority, is_field_content, is_target, is_token, is_token_byte, list, trim,
-    },
-    scan::Limits,
-};
 use crate::{
     error::{Cause, Failure},
-    message::{Body, Field, Fields, Known, Method, RequestHead, Span, Version},
+    message::{
+        Body, Known, Limits, Method, RequestHead, Span, Version, content_length, end_of_line,
+        expectation,
+        grammar::{has_port, is_authority, is_target, is_token, list},
+        parse_section,
+    },
 };
 
 const fn bad(detail: &'static str) -> Failure {
@@ -32,16 +31,9 @@ pub(crate) fn parse_request(
     };
     let line_end = end_of_line(bytes, 0).ok_or(bad("no request line"))?;
     let target = request_line(bytes, line_end, head)?;
-    fields(bytes, line_end + 2, limits.fields, &mut head.fields, bad)?;
+    parse_section(bytes, line_end + 2, limits.fields, &mut head.fields, bad)?;
     let host = meaning(bytes, head)?;
     resolve_target(bytes, target, host, head)
-}
-
-/// Position of the CR that ends the line which begins at `start`.
-fn end_of_line(bytes: &[u8], start: usize) -> Option<usize> {
-    let lf = start + memchr::memchr(b'\n', bytes.get(start..)?)?;
-    lf.checked_sub(1)
-        .filter(|cr| *cr >= start && bytes.get(*cr) == Some(&b'\r'))
 }
 
 /// `method SP request-target SP HTTP-version` (RFC 9112 section 3), single spaces.
@@ -74,71 +66,6 @@ fn request_line(bytes: &[u8], end: usize, head: &mut RequestHead) -> Result<Span
     Ok(target)
 }
 
-/// Splits the field section into `into`. Shared with responses and trailers, which fail with another cause.
-pub(super) fn fields(
-    bytes: &[u8],
-    start: usize,
-    most: usize,
-    into: &mut Fields,
-    fail: fn(&'static str) -> Failure,
-) -> Result<(), Failure> {
-    let mut start = start;
-    loop {
-        let end = end_of_line(bytes, start).ok_or(fail("line end"))?;
-        if end == start {
-            return Ok(());
-        }
-        if into.len() == most {
-            return Err(Failure::new(Cause::RequestHeadTooLarge, "number of fields"));
-        }
-        let mut colon = start;
-        let mut underscore = false;
-        while let Some(byte) = bytes.get(colon).filter(|b| is_token_byte(**b)) {
-            underscore |= *byte == b'_';
-            colon += 1;
-        }
-        if colon == start || bytes.get(colon) != Some(&b':') {
-            return Err(fail(match bytes.get(start) {
-                Some(b' ' | b'\t') => "folded line",
-                Some(b':') => "empty field name",
-                _ => "field name",
-            }));
-        }
-        let name = Span::new(start, colon);
-        let (value_start, value_end) = trim(bytes, colon + 1, end);
-        let value = Span::new(value_start, value_end);
-        if !is_field_content(value.of(bytes)) {
-            return Err(fail("control byte in a field value"));
-        }
-        let known = Known::of(name.of(bytes));
-        if underscore && is_twin(name.of(bytes)) {
-            return Err(fail("field name that differs from a protected one by `_`"));
-        }
-        into.push(Field {
-            name,
-            value,
-            line: Span::new(start, end + 2),
-            known,
-        });
-        start = end + 2;
-    }
-}
-
-/// Whether a name becomes a protected one when a careless peer reads `_` as `-` (CGI does).
-fn is_twin(name: &[u8]) -> bool {
-    let mut dashed = [0_u8; 24];
-    let Some(copy) = dashed.get_mut(..name.len()) else {
-        return false;
-    };
-    for (to, from) in copy.iter_mut().zip(name) {
-        *to = if *from == b'_' { b'-' } else { *from };
-    }
-    !matches!(
-        Known::of(copy),
-        Known::Other | Known::XRequestId | Known::KeepAlive
-    )
-}
-
 /// What the fields mean for the connection and the body. Returns the `Host` value.
 fn meaning(bytes: &[u8], head: &mut RequestHead) -> Result<Option<Span>, Failure> {
     let mut host = None;
@@ -154,12 +81,7 @@ fn meaning(bytes: &[u8], head: &mut RequestHead) -> Result<Option<Span>, Failure
             Known::Host if host.replace(field.value).is_some() => {
                 return Err(bad("more than one Host"));
             }
-            Known::ContentLength => {
-                let n = decimal(value).ok_or(bad("Content-Length"))?;
-                if length.replace(n).is_some() {
-                    return Err(bad("more than one Content-Length"));
-                }
-            }
+            Known::ContentLength => content_length(value, &mut length).map_err(bad)?,
             Known::TransferEncoding if coding.replace(value).is_some() => {
                 return Err(bad("more than one Transfer-Encoding"));
             }
@@ -170,9 +92,7 @@ fn meaning(bytes: &[u8], head: &mut RequestHead) -> Result<Option<Span>, Failure
                 upgrade_seen = true;
             }
             Known::Expect if head.version == Version::Http11 => {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(Failure::new(Cause::ExpectationFailed, "Expect"));
-                }
+                expectation(value)?;
                 head.expect_continue = true;
             }
             Known::Te => te_trailers |= list(value).any(|e| e.eq_ignore_ascii_case(b"trailers")),
@@ -183,10 +103,7 @@ fn meaning(bytes: &[u8], head: &mut RequestHead) -> Result<Option<Span>, Failure
     if matches!(head.method, Method::Connect | Method::Trace) && head.body != Body::None {
         return Err(bad("CONNECT or TRACE with a body"));
     }
-    head.keep_alive = match head.version {
-        Version::Http11 => !connection.close,
-        Version::Http10 => connection.keep_alive && !connection.close,
-    };
+    head.keep_alive = connection.stays(head.version);
     head.te_trailers = te_trailers && connection.te;
     head.upgrade = upgrade.filter(|_| connection.upgrade && head.version == Version::Http11);
     Ok(host)
@@ -213,6 +130,11 @@ impl Connection {
             self.te |= token.eq_ignore_ascii_case(b"te");
         }
         Ok(())
+    }
+
+    /// Whether the sender means to keep the connection (RFC 9112 section 9.3).
+    pub(super) fn stays(&self, version: Version) -> bool {
+        !self.close && (self.keep_alive || version != Version::Http10)
     }
 }
 
@@ -256,14 +178,14 @@ fn resolve_target(
     head.authority = host.unwrap_or_default();
     let text = target.of(bytes);
     if head.method == Method::Connect {
-        if !is_authority(text) || memchr::memchr(b':', text).is_none() {
+        if !is_authority(text) || !has_port(text) {
             return Err(bad("target of CONNECT"));
         }
         return agree(bytes, target, host, head);
     }
     match text {
         [b'/', ..] => {
-            split_query(bytes, target, head);
+            head.set_target(bytes, target);
             Ok(())
         }
         b"*" if head.method == Method::Options => {
@@ -287,7 +209,7 @@ fn resolve_target(
             if !is_authority(authority.of(bytes)) {
                 return Err(bad("authority of the request target"));
             }
-            split_query(bytes, Span::new(end, target.end as usize), head);
+            head.set_target(bytes, Span::new(end, target.end as usize));
             if head.path.is_empty() {
                 let asterisk = head.method == Method::Options && head.query.is_empty();
                 head.normal_path = Some(if asterisk { "*" } else { "/" }.into());
@@ -309,13 +231,6 @@ fn agree(
     }
     head.authority = authority;
     Ok(())
-}
-
-fn split_query(bytes: &[u8], target: Span, head: &mut RequestHead) {
-    let (start, end) = (target.start as usize, target.end as usize);
-    let mark = memchr::memchr(b'?', target.of(bytes)).map_or(end, |at| start + at);
-    head.path = Span::new(start, mark);
-    head.query = Span::new(mark, end);
 }
 
 #[cfg(test)]

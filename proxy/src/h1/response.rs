@@ -3,26 +3,18 @@
 //! As strict as with requests: an answer that two readers could understand differently is a
 //! broken answer, and never passed on as if it were whole.
 
-use super::{
-    grammar::{decimal, is_field_content, list},
-    request::{Connection, fields},
-    scan::Limits,
-};
+use super::request::Connection;
 use crate::{
     error::{Cause, Failure},
-    message::{Body, Known, ResponseHead, Span, Version},
+    message::{
+        Asked, Body, Known, Limits, ResponseHead, Span, Version, as_response, content_length,
+        grammar::{decimal, is_field_content, list},
+        parse_section,
+    },
 };
 
 const fn bad(detail: &'static str) -> Failure {
     Failure::new(Cause::BadResponse, detail)
-}
-
-/// What the request was that a head answers: decides whether a body can follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// HEAD: there is no body, whatever the fields say.
-    Head,
-    Other,
 }
 
 /// Parses a head found complete by [`super::HeadScan`].
@@ -45,17 +37,9 @@ pub(crate) fn parse_response(
         .and_then(|lf| lf.checked_sub(1))
         .ok_or(bad("no status line"))?;
     status_line(bytes.get(..line_end).unwrap_or_default(), head)?;
-    fields(bytes, line_end + 2, limits.fields, &mut head.fields, bad).map_err(as_response)?;
+    parse_section(bytes, line_end + 2, limits.fields, &mut head.fields, bad)
+        .map_err(as_response)?;
     meaning(bytes, asked, head)
-}
-
-/// A failure found by code shared with requests, in the words of responses.
-pub(crate) fn as_response(failure: Failure) -> Failure {
-    let cause = match failure.cause {
-        Cause::RequestHeadTooLarge | Cause::RequestLineTooLong => Cause::ResponseHeadTooLarge,
-        _ => Cause::BadResponse,
-    };
-    Failure { cause, ..failure }
 }
 
 /// `HTTP-version SP status-code SP [ reason-phrase ]` (RFC 9112 section 4). The second space may be
@@ -93,12 +77,7 @@ fn meaning(bytes: &[u8], asked: Asked, head: &mut ResponseHead) -> Result<(), Fa
     for field in head.fields.iter() {
         let value = field.value.of(bytes);
         match field.known {
-            Known::ContentLength => {
-                let n = decimal(value).ok_or(bad("Content-Length"))?;
-                if length.replace(n).is_some() {
-                    return Err(bad("more than one Content-Length"));
-                }
-            }
+            Known::ContentLength => content_length(value, &mut length).map_err(bad)?,
             Known::TransferEncoding if coding.replace(value).is_some() => {
                 return Err(bad("more than one Transfer-Encoding"));
             }
@@ -120,11 +99,7 @@ fn meaning(bytes: &[u8], asked: Asked, head: &mut ResponseHead) -> Result<(), Fa
         .filter(|_| head.status == 101 && connection.upgrade);
     head.declared_length = length;
     head.body = body(head, asked, length, coding)?;
-    head.keep_alive = head.body != Body::UntilClose
-        && match head.version {
-            Version::Http11 => !connection.close,
-            Version::Http10 => connection.keep_alive && !connection.close,
-        };
+    head.keep_alive = head.body != Body::UntilClose && connection.stays(head.version);
     Ok(())
 }
 

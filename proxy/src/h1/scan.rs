@@ -2,18 +2,10 @@
 //!
 //! Line ends are checked on the way: a head that was found complete holds no bare LF.
 
-use crate::error::{Cause, Failure};
-
-/// Bounds of a head.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Bytes of the whole head.
-    pub(crate) head: usize,
-    /// Bytes of the first line; responses use the whole head's.
-    pub(crate) line: usize,
-    /// Fields.
-    pub(crate) fields: usize,
-}
+use crate::{
+    error::{Cause, Failure},
+    message::Limits,
+};
 
 /// How far the search got.
 #[derive(Debug, Default)]

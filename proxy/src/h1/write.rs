@@ -5,12 +5,12 @@
 //! wrote, so that both hops see one framing.
 
 use crate::{
-    error::Failure,
-    message::{Body, Edits, Field, Fields, Known, RequestView, ResponseView, Version},
+    error::{Cause, Failure},
+    message::{
+        Body, Edits, Fields, Kept, Known, Limits, Method, RequestHead, RequestView, ResponseHead,
+        ResponseView, Version, as_response, goes_on, may_trail, parse_section,
+    },
 };
-
-use super::{request::fields, response::as_response, scan::Limits};
-use crate::error::Cause;
 
 /// How the fields of a message are framed and what its `Connection` says on the next hop.
 struct Framing<'a> {
@@ -18,10 +18,8 @@ struct Framing<'a> {
     /// `Content-Length` to write even though no body follows.
     declared_length: Option<u64>,
     host: Option<&'a [u8]>,
-    upgrade: bool,
+    kept: Kept,
     te_trailers: bool,
-    /// An expectation that is not this sender's to have stays behind.
-    expect: bool,
     close: bool,
     keep_alive_10: bool,
 }
@@ -43,12 +41,10 @@ pub(crate) fn write_request(
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let framing = Framing {
         body: head.body,
-        declared_length: None,
+        declared_length: length_of_nothing(head),
         host: Some(edits.host.as_deref().unwrap_or(host)),
-        upgrade,
+        kept: head.kept(upgrade),
         te_trailers: head.te_trailers,
-        // HTTP/1.0 knows no expectations (RFC 9110 section 10.1.1), and we go on as HTTP/1.1.
-        expect: head.version == Version::Http11,
         close: false,
         keep_alive_10: false,
     };
@@ -57,6 +53,13 @@ pub(crate) fn write_request(
         line(out, b"Host", framing.host.unwrap_or_default());
     }
     write_fields(out, request.bytes, &head.fields, edits, &framing);
+}
+
+/// HTTP/2 tells by the end of the stream that a body is empty. In lines its length is said where
+/// servers expect one (RFC 9110 section 8.6), and else answer 411.
+fn length_of_nothing(head: &RequestHead) -> Option<u64> {
+    let expects_body = matches!(head.method, Method::Post | Method::Put | Method::Patch);
+    (head.version == Version::Http2 && expects_body).then_some(0)
 }
 
 /// How a response reaches the client.
@@ -87,13 +90,10 @@ pub(crate) fn write_response(
     out.extend_from_slice(b"\r\n");
     let framing = Framing {
         body: delivery.body,
-        declared_length: head
-            .declared_length
-            .filter(|_| head.body == Body::None && head.status >= 200 && head.status != 204),
+        declared_length: head.said_length(),
         host: None,
-        upgrade: delivery.upgrade,
+        kept: ResponseHead::kept(delivery.upgrade),
         te_trailers: false,
-        expect: true,
         close: delivery.close && head.status >= 200,
         keep_alive_10: !delivery.close && delivery.version == Version::Http10,
     };
@@ -110,23 +110,7 @@ fn write_fields(
     let mut run = None;
     let mut framed = false;
     for (index, field) in list.iter().enumerate() {
-        let copied = !edits.is_dropped(index)
-            && match field.known {
-                Known::Host => framing.host.is_none(),
-                Known::Upgrade => framing.upgrade,
-                Known::Expect => framing.expect,
-                Known::ContentLength
-                | Known::TransferEncoding
-                | Known::Connection
-                | Known::KeepAlive
-                | Known::ProxyConnection
-                | Known::ProxyAuthenticate
-                | Known::ProxyAuthorization
-                | Known::Te
-                // Goes with `Upgrade: h2c`, which is not passed on.
-                | Known::Http2Settings => false,
-                _ => true,
-            };
+        let copied = !edits.is_dropped(index) && goes_on(field.known, framing.kept);
         if copied {
             // Between two fields of the list there may be lines that are not in it any more.
             match &mut run {
@@ -146,12 +130,7 @@ fn write_fields(
                 }
             }
             Known::ContentLength | Known::TransferEncoding if !framed => {
-                framed = write_framing(
-                    out,
-                    Some(field).map(|f| f.name.of(bytes)),
-                    framing,
-                    field.known,
-                );
+                framed = write_framing(out, Some(field.name.of(bytes)), framing, field.known);
             }
             _ => {}
         }
@@ -164,7 +143,7 @@ fn write_fields(
     if framing.te_trailers {
         out.extend_from_slice(b"TE: trailers\r\n");
     }
-    match (framing.upgrade, framing.te_trailers) {
+    match (framing.kept.upgrade, framing.te_trailers) {
         (true, true) => out.extend_from_slice(b"Connection: Upgrade, TE\r\n"),
         (true, false) => out.extend_from_slice(b"Connection: Upgrade\r\n"),
         (false, true) => out.extend_from_slice(b"Connection: TE\r\n"),
@@ -224,8 +203,7 @@ fn decimal(out: &mut Vec<u8>, n: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
 }
 
-/// Appends the lines of a trailer section that may be passed on, and its last empty line. Fields
-/// that frame, route, authenticate or identify have no place there (RFC 9110 section 6.5.1) and are left out.
+/// Appends the lines of a trailer section that may be passed on, and its last empty line.
 ///
 /// # Errors
 /// The section is not valid field syntax.
@@ -237,39 +215,19 @@ pub(crate) fn write_trailers(
 ) -> Result<(), Failure> {
     if !bytes.is_empty() {
         let mut list = Fields::default();
-        let parsed = fields(bytes, 0, limits.fields, &mut list, |detail| {
+        let parsed = parse_section(bytes, 0, limits.fields, &mut list, |detail| {
             Failure::new(Cause::BadRequest, detail)
         });
         parsed.map_err(|f| if from_upstream { as_response(f) } else { f })?;
-        let may_pass = |field: &&Field| {
-            field.known == Known::Other && !is_forbidden_trailer(field.name.of(bytes))
-        };
-        for field in list.iter().filter(may_pass) {
-            line(out, field.name.of(bytes), field.value.of(bytes));
+        for field in list.iter() {
+            let name = field.name.of(bytes);
+            if may_trail(field.known, name) {
+                line(out, name, field.value.of(bytes));
+            }
         }
     }
     out.extend_from_slice(b"\r\n");
     Ok(())
-}
-
-fn is_forbidden_trailer(name: &[u8]) -> bool {
-    const FORBIDDEN: [&str; 12] = [
-        "cache-control",
-        "content-encoding",
-        "content-range",
-        "content-type",
-        "max-forwards",
-        "range",
-        "set-cookie",
-        "www-authenticate",
-        "if-match",
-        "if-none-match",
-        "if-modified-since",
-        "if-unmodified-since",
-    ];
-    FORBIDDEN
-        .iter()
-        .any(|f| name.eq_ignore_ascii_case(f.as_bytes()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! of the same wake had to say.
 
 use std::{
-    cell::{Ref, RefCell},
+    cell::RefCell,
     io::{self, ErrorKind, IoSlice},
     mem,
     pin::Pin,
@@ -156,6 +156,7 @@ pub(crate) fn link(parts: Parts<'_>) -> (Link, Handle) {
         role: parts.role,
         judge: Judge::new(parts.role, parts.limits, now()),
         flood: None,
+        received: 0,
         tally: Tally::default(),
     }));
     (Link(Rc::clone(&inner)), Handle(inner))
@@ -172,6 +173,7 @@ struct Inner {
     role: Role,
     judge: Judge,
     flood: Option<Flood>,
+    received: u64,
     tally: Tally,
 }
 
@@ -202,21 +204,25 @@ impl Handle {
     }
 
     /// Bytes that h2 wrote and the peer has not taken.
+    #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
         self.0.borrow().outbound.collected.len()
     }
 
+    /// Bytes that came since this was asked last.
+    pub(crate) fn take_received(&self) -> u64 {
+        let mut inner = self.0.borrow_mut();
+        mem::take(&mut inner.received)
+    }
+
     /// What went through since this was asked last.
+    #[cfg(test)]
     pub(crate) fn take_tally(&self) -> Tally {
         mem::take(&mut self.0.borrow_mut().tally)
     }
 
-    /// The socket, to ask about it. Not to be kept over a poll.
-    pub(crate) fn stream(&self) -> Ref<'_, Stream> {
-        Ref::map(self.0.borrow(), |inner| &inner.stream)
-    }
-
     /// The socket, once h2 is done with its side and this is the last handle.
+    #[cfg(test)]
     pub(crate) fn into_stream(self) -> Option<Stream> {
         Rc::into_inner(self.0).map(|inner| inner.into_inner().stream)
     }
@@ -264,6 +270,7 @@ impl Inner {
             inbound,
             judge,
             flood,
+            received,
             tally,
             ..
         } = self;
@@ -278,6 +285,7 @@ impl Inner {
                 Fate::Stop
             })
         });
+        *received += came as u64;
         tally.bytes_received += came as u64;
         self.left = self.left.saturating_sub(came + frames * FRAME_COST);
         goes_on

@@ -14,8 +14,6 @@ pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// On DATA and HEADERS: the sender's last frame of the stream.
 const END_STREAM: u8 = 0x1;
-/// On SETTINGS and PING.
-const ACK: u8 = 0x1;
 /// On HEADERS, `PUSH_PROMISE` and CONTINUATION: the header block is whole.
 const END_HEADERS: u8 = 0x4;
 /// On DATA and HEADERS.
@@ -82,10 +80,6 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) const fn ends_stream(&self) -> bool {
         self.flags & END_STREAM != 0
-    }
-
-    pub(crate) const fn is_ack(&self) -> bool {
-        self.flags & ACK != 0
     }
 
     pub(crate) const fn ends_headers(&self) -> bool {

@@ -16,9 +16,11 @@ use super::{
     exchange::Stop,
     forwarded, parting,
     patience::Patience,
-    pump::{Broken, Encoding, Plan, Progress, Pump},
+    pump::{Broken, Encoding, Plan, Progress},
     record::Ledger,
     reply,
+    sides::{Downstream, ServerStream, Upstream},
+    transfer::{Carrier, Transfer},
     upload::Upload,
     watch::{impatience, poll_gone},
 };
@@ -26,11 +28,11 @@ use crate::{
     error::{Cause, Failure},
     filter::{self, ResponseContext},
     h1::{self, Delivery, Limits, write_response},
-    message::{Body, Edits, Known, RequestView, ResponseView, Version},
+    h2 as http2,
+    message::{Body, Edits, Known, RequestView, Version},
     route::{Backend, Rule, Session},
     shared::State,
     timer::now,
-    upstream::Connection,
 };
 
 /// Delivers the response whose head is in `state`.
@@ -44,24 +46,13 @@ pub(super) async fn response(
     mut patience: Patience,
 ) -> Result<Next, Stop> {
     let Exchange {
-        mut connection,
+        mut upstream,
         in_flight,
         mut upload,
     } = exchange;
-    // A request that is still coming when it is answered will not be read to its end.
-    let mut close = !state.request.keep_alive || conn.is_leaving() || !upload.is_read();
-    let (encoding, body) = framing(state.response.body, state.request.version, &mut close);
-    let delivery = Delivery {
-        body,
-        close,
-        version: state.request.version,
-        upgrade: false,
-    };
-    let out = write_head(state, rule, backend, &in_flight.endpoint, delivery);
-    state.upstream.consume(state.response.len);
-    ledger.status = state.response.status;
-    ledger.sent += out.len() as u64;
-    let mut pump = Pump::new(plan(conn, state.response.body, encoding), out);
+    edit(state, rule, backend, &in_flight.endpoint);
+    let (mut pump, delivery) = begin(conn, state, ledger, &upstream, &upload)?;
+    let mut close = delivery.close;
     let mut turns = 0_u32;
     let read = poll_fn(|cx| {
         turns = turns.saturating_add(1);
@@ -69,7 +60,7 @@ pub(super) async fn response(
             cx,
             conn,
             state,
-            &mut connection,
+            &mut upstream,
             &mut upload,
             &mut pump,
             &mut patience,
@@ -90,7 +81,7 @@ pub(super) async fn response(
     } else {
         now()
     };
-    let_go(connection, reusable, conn, state, read_at);
+    let_go(upstream, reusable, conn, state, read_at);
     let written = match read {
         Ok(Progress::Done) => Ok(()),
         Ok(Progress::SourceDone) => {
@@ -107,7 +98,7 @@ pub(super) async fn response(
         Ok(()) if close => Ok(parting(state, request_read)),
         Ok(()) => Ok(Next::KeepAlive),
         // Nothing has left yet: the client can still be told properly.
-        Err(failure) if untouched => {
+        Err(failure) if untouched && !conn.is_stream() => {
             ledger.status = 0;
             ledger.sent = 0;
             Err(failure.into())
@@ -115,8 +106,11 @@ pub(super) async fn response(
         Err(failure) => {
             // The end of the connection is the end of the body to this client: only a reset tells
             // that it is not.
-            if body == Body::UntilClose {
-                conn.stream.reset_on_drop();
+            match &mut conn.side {
+                Downstream::Http1(stream) if delivery.body == Body::UntilClose => {
+                    stream.reset_on_drop();
+                }
+                _ => {}
             }
             Err(Stop {
                 failure,
@@ -124,6 +118,47 @@ pub(super) async fn response(
             })
         }
     }
+}
+
+/// Hands the head on, and lines up the body behind it.
+fn begin(
+    conn: &mut Conn,
+    state: &mut State,
+    ledger: &mut Ledger,
+    upstream: &Upstream,
+    upload: &Upload,
+) -> Result<(Transfer, Delivery), Failure> {
+    // A request that is still coming when it is answered will not be read to its end.
+    let mut close = !state.request.keep_alive || conn.is_leaving() || !upload.is_read();
+    let (encoding, body) = framing(state.response.body, state.request.version, &mut close);
+    let delivery = Delivery {
+        body,
+        close,
+        version: state.request.version,
+        upgrade: false,
+    };
+    let mut out = std::mem::take(&mut state.to_downstream);
+    out.clear();
+    let end = upstream.is_read(state.response.body);
+    match &mut conn.side {
+        Downstream::Http1(_) => {
+            write_response(&mut out, &state.answer(), &state.response_edits, delivery);
+            ledger.sent += out.len() as u64;
+        }
+        Downstream::Http2(stream) => {
+            begin_answer(stream, state, end)?;
+            ledger.sent += state.response.len as u64;
+        }
+        Downstream::Driven => {}
+    }
+    if upstream.carrier() == Carrier::Http1 {
+        state.upstream.consume(state.response.len);
+    }
+    ledger.status = state.response.status;
+    let rest = if end { Body::None } else { state.response.body };
+    let plan = plan(conn, rest, encoding);
+    let (from, to) = (upstream.carrier(), conn.side.carrier());
+    Ok((Transfer::new(from, to, plan, out), delivery))
 }
 
 /// How the response's body is moved.
@@ -138,20 +173,24 @@ fn plan(conn: &Conn, body: Body, encoding: Encoding) -> Plan {
         most: u64::MAX,
         from_upstream: true,
         budget: conn.worker.budget.clone(),
+        behind: conn.worker.behind.clone(),
     }
 }
 
 /// The endpoint's connection may serve somebody else, or not.
-fn let_go(connection: Connection, reusable: bool, conn: &Conn, state: &State, now: u64) {
-    if reusable {
+fn let_go(upstream: Upstream, reusable: bool, conn: &Conn, state: &State, now: u64) {
+    if let Upstream::Http1(connection) = upstream
+        && reusable
+    {
         let announced = state.response.keep_alive_timeout;
         connection.release(now, announced, conn.worker.process.workers);
     }
 }
 
 /// Enters what was moved into the books, and gives back what was lent.
-fn settle(state: &mut State, ledger: &mut Ledger, pump: Pump, upload: Upload) {
-    ledger.body_sent += pump.moved;
+fn settle(state: &mut State, ledger: &mut Ledger, pump: Transfer, upload: Upload) {
+    ledger.body_sent += pump.moved();
+    ledger.grpc_status = pump.grpc_status().or(ledger.grpc_status);
     let (received, lent) = upload.finish(&mut state.downstream);
     ledger.body_received += received;
     state.to_upstream = lent;
@@ -164,38 +203,47 @@ fn settle(state: &mut State, ledger: &mut Ledger, pump: Pump, upload: Upload) {
 fn framing(body: Body, version: Version, close: &mut bool) -> (Encoding, Body) {
     match (body, version) {
         (Body::Chunked | Body::UntilClose, Version::Http11) => (Encoding::Chunked, Body::Chunked),
+        // The stream ends where the body does.
+        (Body::Chunked | Body::UntilClose, Version::Http2) => (Encoding::Plain, Body::Chunked),
         (Body::Chunked | Body::UntilClose, Version::Http10) => {
             *close = true;
             (Encoding::Plain, Body::UntilClose)
         }
+        // HTTP/2 frames what comes by itself.
         (body, _) => (Encoding::Plain, body),
     }
 }
 
-/// Applies filters and writes the head.
-fn write_head(
+/// Sends the head on a stream.
+fn begin_answer(stream: &mut ServerStream, state: &State, end: bool) -> Result<(), Failure> {
+    let response = http2::write_response(&state.answer(), &state.response_edits)?;
+    let begun = stream.respond.send_response(response, end);
+    stream.answered = true;
+    let body = begun.map_err(|_| Failure::new(Cause::ClientGone, "before the response"))?;
+    stream.send = Some(body);
+    Ok(())
+}
+
+/// Applies filters to the head.
+fn edit(
     state: &mut State,
     rule: &Rule,
     backend: &Backend,
     endpoint: &crate::cluster::endpoint::Endpoint,
-    delivery: Delivery,
-) -> Vec<u8> {
-    let view = ResponseView {
-        bytes: state.upstream.filled(),
-        head: &state.response,
-    };
-    let edits = &mut state.response_edits;
+) {
+    let mut edits = std::mem::take(&mut state.response_edits);
+    let view = state.answer();
     if view
         .head
         .fields
         .iter()
         .any(|f| f.known == Known::Connection)
     {
-        forwarded::drop_listed(view.bytes, &view.head.fields, edits);
+        forwarded::drop_listed(view.bytes, &view.head.fields, &mut edits);
     }
     let mut context = ResponseContext {
         response: view,
-        edits,
+        edits: &mut edits,
     };
     filter::apply_to_response(&backend.filters, &mut context);
     filter::apply_to_response(&rule.filters, &mut context);
@@ -205,16 +253,13 @@ fn write_head(
             head: &state.request,
         };
         if request.cookie(session.cookie.as_bytes()) != Some(endpoint.token().as_bytes()) {
-            set_cookie(session, endpoint.token(), edits);
+            set_cookie(session, endpoint.token(), &mut edits);
         }
     }
     if reply::lacks_date(view.head) {
         reply::date(|text| edits.add("Date", text));
     }
-    let mut out = std::mem::take(&mut state.to_downstream);
-    out.clear();
-    write_response(&mut out, &view, edits, delivery);
-    out
+    state.response_edits = edits;
 }
 
 /// Names the endpoint to a client that should come back to it (GEP-1619). Not readable by
@@ -235,24 +280,24 @@ fn poll_relay(
     cx: &mut Context<'_>,
     conn: &mut Conn,
     state: &mut State,
-    connection: &mut Connection,
+    upstream: &mut Upstream,
     upload: &mut Upload,
-    pump: &mut Pump,
+    pump: &mut Transfer,
     patience: &mut Patience,
 ) -> Poll<Result<Progress, Failure>> {
-    let moved = pump.poll(
-        cx,
-        &mut connection.stream,
-        &mut state.upstream,
-        &mut conn.stream,
-    );
+    let moved = pump.poll(cx, upstream.source(), &mut state.upstream, conn.side.sink());
     match moved {
         Poll::Ready(Ok(progress)) => return Poll::Ready(Ok(progress)),
-        Poll::Ready(Err(broken)) => return Poll::Ready(Err(why(broken))),
+        Poll::Ready(Err(broken)) => {
+            if let (Broken::Reset(reason), Downstream::Http2(stream)) = (broken, &mut conn.side) {
+                stream.reason = reason;
+            }
+            return Poll::Ready(Err(why(broken)));
+        }
         Poll::Pending => {}
     }
-    upload.poll(cx, conn, state, connection)?;
-    *upload.progressed() |= std::mem::take(&mut pump.progressed);
+    upload.poll(cx, conn, state, upstream)?;
+    *upload.progressed() |= std::mem::take(pump.progressed());
     let client_slow = pump.is_blocked();
     let upload_waits = !upload.is_complete() && !upload.is_blocked();
     let on_pause = move || match (client_slow, upload_waits) {
@@ -263,7 +308,7 @@ fn poll_relay(
     if let Some(failure) = impatience(conn, cx, patience, upload.progressed(), on_pause) {
         return Poll::Ready(Err(failure));
     }
-    if upload.is_complete() && poll_gone(conn, state, cx) {
+    if (upload.is_complete() || conn.is_stream()) && poll_gone(conn, state, cx) {
         return Poll::Ready(Err(Failure::new(Cause::ClientGone, "within the response")));
     }
     Poll::Pending
@@ -274,17 +319,17 @@ fn poll_rest(
     cx: &mut Context<'_>,
     conn: &mut Conn,
     state: &mut State,
-    pump: &mut Pump,
+    pump: &mut Transfer,
     patience: &mut Patience,
 ) -> Poll<Result<(), Failure>> {
-    match pump.poll_flush(cx, &mut state.upstream, &mut conn.stream) {
+    match pump.poll_flush(cx, &mut state.upstream, conn.side.sink()) {
         Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
         Poll::Ready(Err(_)) => {
             return Poll::Ready(Err(Failure::new(Cause::ClientGone, "within the response")));
         }
         Poll::Pending => {}
     }
-    match impatience(conn, cx, patience, &mut pump.progressed, || {
+    match impatience(conn, cx, patience, pump.progressed(), || {
         Cause::ClientStalled
     }) {
         Some(failure) => Poll::Ready(Err(failure)),
@@ -302,6 +347,11 @@ fn why(broken: Broken) -> Failure {
             Cause::ResponseIncomplete,
             "the endpoint reset within the body",
         ),
+        Broken::Reset(_) => Failure::new(
+            Cause::ResponseIncomplete,
+            "the endpoint reset the stream within the body",
+        ),
+        Broken::NoMemory => Failure::new(Cause::BuffersFull, "for a response's body"),
         Broken::Framing(failure) => h1::as_response(failure),
         Broken::SinkFailed => Failure::new(Cause::ClientGone, "within the response"),
     }

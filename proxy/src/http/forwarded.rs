@@ -260,6 +260,7 @@ impl<'a> Own<'a> {
         self.bytes.extend_from_slice(match self.head.version {
             Version::Http10 => b"1.0 ",
             Version::Http11 => b"1.1 ",
+            Version::Http2 => b"2.0 ",
         });
         self.bytes.extend_from_slice(pseudonym.as_bytes());
         self.close(Known::Via, NAME, start);

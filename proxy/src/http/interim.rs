@@ -1,10 +1,11 @@
 //! What comes before a final response: interim responses, and the 101 that ends HTTP.
 
-use super::{Conn, forwarded, patience::Patience, reply};
+use super::{Conn, forwarded, patience::Patience, reply, sides::Downstream};
 use crate::{
     error::{Cause, Failure},
     h1::{Delivery, write_response},
-    message::{Body, Edits, ResponseView, Version},
+    h2 as http2,
+    message::{Body, Edits, Version},
     shared::State,
 };
 
@@ -19,12 +20,15 @@ pub(super) async fn pass_on(
     }
     let mut out = std::mem::take(&mut state.to_downstream);
     out.clear();
-    let view = ResponseView {
-        bytes: state.upstream.filled(),
-        head: &state.response,
-    };
+    let view = state.answer();
     let mut edits = Edits::default();
     forwarded::drop_listed(view.bytes, &view.head.fields, &mut edits);
+    if let Downstream::Http2(stream) = &mut conn.side {
+        let response = http2::write_response(&view, &edits)?;
+        // Fails only where the stream is gone, which is seen where it is watched.
+        let _ = stream.respond.send_informational(response);
+        return Ok(());
+    }
     write_response(
         &mut out,
         &view,
@@ -54,7 +58,7 @@ pub(super) fn check_switch(conn: &Conn, state: &State) -> Result<(), Failure> {
     let taken = state
         .response
         .upgrade
-        .map(|s| s.of(state.upstream.filled()))
+        .map(|s| s.of(state.answer().bytes))
         .unwrap_or_default();
     let agreed = offered
         .split(|b| *b == b',')

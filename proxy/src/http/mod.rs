@@ -8,16 +8,22 @@ mod attempt;
 mod deliver;
 mod exchange;
 mod forwarded;
+mod head;
 mod interim;
+mod multiplexed;
 mod patience;
 mod pump;
+mod reach;
 mod record;
+mod relay;
 mod reply;
+mod sides;
+mod transfer;
 mod tunnel;
 mod upload;
 mod watch;
 
-pub(crate) use self::{tunnel::Bounds, upload::greeting};
+pub(crate) use self::{sides::Downstream, tunnel::Bounds, upload::greeting};
 
 use std::{
     future::poll_fn,
@@ -41,6 +47,8 @@ use crate::{
     timer::{Timer, now},
 };
 
+/// The first line of HTTP/2's preface.
+const PREFACE_LINE: &[u8] = b"PRI * HTTP/2.0\r\n";
 /// After this long without a request a connection gives its working state back.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long a connection whose listener is gone may wait for a last request: one that was on its way.
@@ -50,9 +58,9 @@ const ORPHANED: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 262_144;
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A downstream connection and what is known of it.
+/// A downstream connection, or one stream of one that is shared, and what is known of it.
 pub(crate) struct Conn {
-    pub(crate) stream: Stream,
+    pub(crate) side: Downstream,
     pub(crate) timer: Timer,
     pub(crate) worker: Rc<Worker>,
     pub(crate) listener: Arc<Listener>,
@@ -67,8 +75,8 @@ pub(crate) struct Conn {
     orphaned: bool,
     /// Since when it waits for a request.
     idle_since: u64,
-    /// Counts it until the end.
-    _admission: Admission,
+    /// Counts it until the end. Streams are not connections.
+    _admission: Option<Admission>,
 }
 
 /// What follows a request.
@@ -91,6 +99,17 @@ enum Wait {
     /// The client left between requests, or was idle for too long, or is asked to.
     Left,
     Failed(Failure),
+    /// It is HTTP/2's preface.
+    Http2,
+}
+
+/// How a burst ended.
+enum Burst {
+    /// The connection is over.
+    Over,
+    Idle,
+    /// The client goes on in HTTP/2.
+    Http2,
 }
 
 /// Serves a connection to its end. `first` holds bytes that were already read, if any were.
@@ -102,21 +121,25 @@ pub(crate) async fn serve(mut conn: Box<Conn>, first: Option<Box<State>>) {
             None if conn.readable().await => conn.worker.take_state(),
             None => return,
         };
-        let go_on = Box::pin(burst(&mut conn, &mut working)).await;
+        let end = Box::pin(burst(&mut conn, &mut working)).await;
+        if let Burst::Http2 = end {
+            return Box::pin(multiplexed::serve(conn, working)).await;
+        }
         conn.worker.give_state(working);
-        if !go_on {
+        if let Burst::Over = end {
             return;
         }
     }
 }
 
-/// Serves requests until the connection ends (`false`) or is idle (`true`).
-async fn burst(conn: &mut Conn, state: &mut State) -> bool {
+/// Serves requests until the connection ends, is idle or changes to HTTP/2.
+async fn burst(conn: &mut Conn, state: &mut State) -> Burst {
     conn.idle_since = now();
     loop {
         let next = match read_head(conn, state).await {
-            Wait::Idle => return true,
-            Wait::Left => return false,
+            Wait::Idle => return Burst::Idle,
+            Wait::Left => return Burst::Over,
+            Wait::Http2 => return Burst::Http2,
             Wait::Head => exchange::exchange(conn, state).await,
             Wait::Failed(failure) => exchange::refuse(conn, state, failure).await,
         };
@@ -124,9 +147,9 @@ async fn burst(conn: &mut Conn, state: &mut State) -> bool {
             Next::KeepAlive => {}
             Next::Close => {
                 linger(conn, state).await;
-                return false;
+                return Burst::Over;
             }
-            Next::Drop => return false,
+            Next::Drop => return Burst::Over,
         }
     }
 }
@@ -152,6 +175,10 @@ async fn read_head(conn: &mut Conn, state: &mut State) -> Wait {
                 }
                 [] => {}
                 [b'\r'] if leading => {}
+                // No request line of HTTP/1 begins like that (RFC 9113 section 3.4).
+                bytes if conn.served == 0 && bytes.starts_with(PREFACE_LINE) => {
+                    return Poll::Ready(Err(Wait::Http2));
+                }
                 bytes => {
                     leading = false;
                     match scan.advance(bytes, &settings.limits) {
@@ -166,7 +193,10 @@ async fn read_head(conn: &mut Conn, state: &mut State) -> Wait {
                 conn.timer.set(now(), settings.header_timeout);
             }
             make_room(&mut state.downstream);
-            match conn.stream.poll_read_into(cx, state.downstream.spare()) {
+            let Some(stream) = conn.side.stream() else {
+                return Poll::Ready(Err(Wait::Left));
+            };
+            match stream.poll_read_into(cx, state.downstream.spare()) {
                 Poll::Ready(Ok(n)) if n > 0 => state.downstream.received(n),
                 Poll::Ready(_) if begun => {
                     return Poll::Ready(Err(Wait::Failed(Failure::new(
@@ -219,12 +249,16 @@ async fn linger(conn: &mut Conn, state: &mut State) {
     conn.timer.set(now(), LINGER);
     let mut taken = 0;
     poll_fn(|cx| {
-        if Pin::new(&mut conn.stream).poll_shutdown(cx).is_pending() || conn.phase() == Phase::Cut {
+        let cut = conn.phase() == Phase::Cut;
+        let Some(stream) = conn.side.stream() else {
+            return Poll::Ready(());
+        };
+        if Pin::new(&mut *stream).poll_shutdown(cx).is_pending() || cut {
             return Poll::Ready(());
         }
         while taken < LINGER_BYTES && conn.timer.poll_expired(cx).is_pending() {
             state.downstream.clear();
-            match conn.stream.poll_read_into(cx, state.downstream.spare()) {
+            match stream.poll_read_into(cx, state.downstream.spare()) {
                 Poll::Ready(Ok(n)) if n > 0 => taken += n,
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
@@ -256,7 +290,7 @@ impl Conn {
     ) -> Box<Self> {
         let opened = now();
         Box::new(Self {
-            stream,
+            side: Downstream::Http1(stream),
             timer: worker.timers.timer(),
             worker: Rc::clone(worker),
             listener,
@@ -267,7 +301,7 @@ impl Conn {
             served: 0,
             orphaned: false,
             idle_since: opened,
-            _admission: admission,
+            _admission: Some(admission),
         })
     }
 
@@ -279,7 +313,10 @@ impl Conn {
         }
         poll_fn(|cx| {
             // What is there is served, also by who is about to leave.
-            if let Poll::Ready(ready) = self.stream.poll_read_ready(cx) {
+            let Some(stream) = self.side.stream() else {
+                return Poll::Ready(false);
+            };
+            if let Poll::Ready(ready) = stream.poll_read_ready(cx) {
                 return Poll::Ready(ready.is_ok());
             }
             self.refresh();
@@ -320,6 +357,11 @@ impl Conn {
                 Wait::Idle
             },
         )
+    }
+
+    /// Whether this is a stream of a connection that is shared.
+    fn is_stream(&self) -> bool {
+        matches!(self.side, Downstream::Http2(_))
     }
 
     pub(crate) fn phase(&self) -> Phase {

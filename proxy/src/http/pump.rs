@@ -41,6 +41,10 @@ pub(super) enum Broken {
     SourceFailed,
     /// The source's framing is broken, or the body too large.
     Framing(Failure),
+    /// The source's stream was reset, by the peer with this code or because its connection broke.
+    Reset(Option<h2::Reason>),
+    /// The receiver is behind, and there is no memory left for what came.
+    NoMemory,
     /// Writing failed.
     SinkFailed,
 }
@@ -101,6 +105,8 @@ pub(super) struct Plan {
     pub(super) from_upstream: bool,
     /// Memory for buffers beyond the usual size.
     pub(super) budget: Budget,
+    /// Memory for pieces whose receiver is behind.
+    pub(super) behind: Budget,
 }
 
 impl Pump {
@@ -154,11 +160,6 @@ impl Pump {
     /// Bytes of head and framing lined up before anything was moved.
     pub(super) fn waiting(&self) -> u64 {
         self.out.len() as u64
-    }
-
-    /// Whether everything is written.
-    pub(super) fn is_done(&self) -> bool {
-        self.ended && !self.is_blocked()
     }
 
     /// Whether nothing has ever left.
@@ -365,7 +366,7 @@ impl Pump {
     }
 }
 
-fn write_chunk_size(out: &mut Vec<u8>, len: usize) {
+pub(super) fn write_chunk_size(out: &mut Vec<u8>, len: usize) {
     let mut digits = [0_u8; 16];
     let mut at = digits.len();
     let mut n = len;
@@ -409,6 +410,7 @@ mod tests {
             most: u64::MAX,
             from_upstream: false,
             budget: Budget::new(0),
+            behind: Budget::new(0),
         };
         let mut pump = Pump::new(plan, b"POST / HTTP/1.1\r\n\r\n".to_vec());
         let mut buffer = Buffer::with_capacity(16_384);
@@ -434,7 +436,7 @@ mod tests {
             pump.poll_flush(&mut cx, &mut buffer, &mut sink),
             Poll::Ready(Err(_))
         ));
-        assert!(pump.source_done() && !pump.is_done());
+        assert!(pump.source_done() && pump.is_blocked());
         (pump, buffer)
     }
 

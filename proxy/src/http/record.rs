@@ -46,6 +46,8 @@ pub(super) struct Ledger {
     /// Payload of the request and of the response.
     pub(super) body_received: u64,
     pub(super) body_sent: u64,
+    /// What gRPC's trailers said.
+    pub(super) grpc_status: Option<u8>,
     /// Bytes taken from and given to the client after the protocol was switched.
     pub(super) tunnel: Option<(u64, u64)>,
 }
@@ -177,7 +179,10 @@ impl Ledger {
             protocol: parsed.then_some(match state.request.version {
                 Version::Http10 => "HTTP/1.0",
                 Version::Http11 => "HTTP/1.1",
+                Version::Http2 => "HTTP/2",
             }),
+            sni: None,
+            alpn: None,
             status: (self.status > 0 || self.failure.is_some()).then(|| self.logged_status()),
             received: self.received + self.body_received,
             sent: self.sent + self.body_sent,

@@ -8,12 +8,22 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
-use super::{Conn, Next, parting, patience::Patience, record::Ledger, watch::impatience};
+use super::{
+    Conn, Next, parting,
+    patience::Patience,
+    pump::{Encoding, Plan},
+    record::Ledger,
+    relay::Relay,
+    sides::Downstream,
+    watch::impatience,
+};
 use crate::{
     error::{Cause, Failure},
     filter::Reply,
+    h2 as http2,
     message::{Known, Method, RequestHead, RequestView, Version},
     shared::State,
     timer::now,
@@ -116,6 +126,9 @@ pub(super) async fn send(
     reply: &Reply,
     keep: bool,
 ) -> Result<Next, Failure> {
+    if let Downstream::Http2(_) = conn.side {
+        return send_stream(conn, state, ledger, reply).await;
+    }
     let head = &state.request;
     // A body that was not read would be taken for the next request.
     let unread = matches!(head.body, crate::message::Body::Length(n) if n > 0)
@@ -143,6 +156,67 @@ pub(super) async fn send(
     } else {
         Next::KeepAlive
     })
+}
+
+fn own(reply: &Reply, length: Option<usize>) -> Result<http::Response<()>, Failure> {
+    let mut lines = Vec::with_capacity(reply.lines.len() + 64);
+    lines.extend_from_slice(b"Date: ");
+    date(|text| lines.extend_from_slice(text));
+    lines.extend_from_slice(b"\r\n");
+    lines.extend_from_slice(&reply.lines);
+    http2::own_response(reply.status, &lines, length)
+}
+
+/// The same on a stream of an HTTP/2 connection.
+async fn send_stream(
+    conn: &mut Conn,
+    state: &State,
+    ledger: &mut Ledger,
+    reply: &Reply,
+) -> Result<Next, Failure> {
+    let gone = || Failure::new(Cause::ClientGone, "while we answered");
+    let may_have_body = !matches!(reply.status, 204 | 304);
+    let length = may_have_body.then_some(reply.body.len());
+    let response = own(reply, length)?;
+    let body = if may_have_body && !is_head(&state.request) {
+        Bytes::copy_from_slice(&reply.body)
+    } else {
+        Bytes::new()
+    };
+    if let Downstream::Http2(stream) = &mut conn.side {
+        let sent = stream.respond.send_response(response, body.is_empty());
+        stream.answered = true;
+        stream.send = Some(sent.map_err(|_| gone())?);
+    }
+    ledger.status = reply.status;
+    ledger.sent += (reply.lines.len() + body.len()) as u64;
+    if !body.is_empty() {
+        let plan = Plan {
+            body: crate::message::Body::Length(body.len() as u64),
+            encoding: Encoding::Plain,
+            limits: conn.listener.http.limits,
+            most: u64::MAX,
+            from_upstream: false,
+            budget: conn.worker.budget.clone(),
+            behind: conn.worker.behind.clone(),
+        };
+        let mut relay = Relay::of(body, &plan);
+        let began = now();
+        let mut patience = Patience::new(began, None, conn.listener.http.stream_idle_timeout);
+        patience.arm(&conn.timer, began);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = relay.poll_flush(cx, conn.side.sink()) {
+                return Poll::Ready(done.map_err(|_| gone()));
+            }
+            let stalled = || Cause::ClientStalled;
+            match impatience(conn, cx, &mut patience, &mut relay.progressed, stalled) {
+                Some(failure) => Poll::Ready(Err(failure)),
+                None => Poll::Pending,
+            }
+        })
+        .await?;
+    }
+    Ok(Next::KeepAlive)
 }
 
 fn is_head(head: &RequestHead) -> bool {
@@ -175,7 +249,10 @@ pub(super) async fn write_within(
             if let Some(failure) = impatience(conn, cx, patience, &mut progressed, stalled) {
                 return Poll::Ready(Err(failure));
             }
-            match Pin::new(&mut conn.stream).poll_write(cx, rest) {
+            let Some(stream) = conn.side.stream() else {
+                return Poll::Ready(Err(Failure::from(Cause::Internal)));
+            };
+            match Pin::new(stream).poll_write(cx, rest) {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     written += n;
                     progressed = true;

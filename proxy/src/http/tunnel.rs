@@ -8,13 +8,8 @@ use std::{
 };
 
 use super::{
-    Conn, Next,
-    attempt::{self, Exchange},
-    exchange::Stop,
-    forwarded,
-    patience::Patience,
-    record::Ledger,
-    reply, upload,
+    Conn, Next, attempt::Exchange, exchange::Stop, forwarded, patience::Patience, reach,
+    record::Ledger, reply, sides::Upstream, upload,
 };
 use outrigger_config::model::Direction;
 
@@ -44,10 +39,13 @@ pub(super) async fn upgrade(
     exchange: Exchange,
 ) -> Result<Next, Stop> {
     let Exchange {
-        mut connection,
+        upstream,
         in_flight,
         upload,
     } = exchange;
+    let Upstream::Http1(mut connection) = upstream else {
+        return Err(Failure::new(Cause::UpgradeFailed, "101 over HTTP/2").into());
+    };
     let (received, lent) = upload.finish(&mut state.downstream);
     ledger.body_received += received;
     state.to_upstream = lent;
@@ -101,7 +99,7 @@ pub(super) async fn connect(
     mut patience: Patience,
 ) -> Result<Next, Stop> {
     let (mut connection, in_flight) =
-        attempt::reach(conn, state, ledger, rule, cluster, &mut patience).await?;
+        reach::private(conn, state, ledger, rule, cluster, &mut patience).await?;
     let mut out = Vec::with_capacity(64);
     upload::greeting(conn, cluster, &mut out);
     if !out.is_empty() {
@@ -148,8 +146,11 @@ async fn join(
         &conn.timer,
         conn.opened,
     );
+    let Some(downstream) = conn.side.stream() else {
+        return Err(Failure::new(Cause::Internal, "a tunnel over HTTP/2").into());
+    };
     let forwarding = tcp::forward(
-        &mut conn.stream,
+        downstream,
         upstream,
         &conn.worker.bulk,
         (up.filled(), down.filled()),

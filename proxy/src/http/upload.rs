@@ -2,31 +2,34 @@
 
 use std::task::{Context, Poll};
 
+use http::Request;
 use outrigger_config::model::SendProxyProtocol;
 
 use super::{
     Conn, forwarded,
-    pump::{Broken, Encoding, Plan, Progress, Pump},
+    pump::{Broken, Plan, Progress},
+    sides::Upstream,
+    transfer::{Carrier, Transfer, encoding},
 };
 use crate::{
     cluster::Cluster,
     error::{Cause, Failure},
     h1::write_request,
+    h2 as http2,
     message::{Body, RequestView},
     net::{buffer::Buffer, proxy_protocol},
     shared::State,
-    upstream::Connection,
 };
 
 /// The request's way upstream.
 pub(super) struct Upload {
-    pub(super) pump: Pump,
+    transfer: Transfer,
     /// Writing failed. The endpoint may have answered before it stopped reading.
     refused: bool,
 }
 
-/// Writes the request's head, and lines up its body behind it.
-pub(super) fn start(conn: &Conn, state: &mut State, cluster: &Cluster, greet: bool) -> Pump {
+/// Writes the request's head for an HTTP/1 connection, and lines up its body behind it.
+pub(super) fn start(conn: &Conn, state: &mut State, cluster: &Cluster, greet: bool) -> Upload {
     let mut out = std::mem::take(&mut state.to_upstream);
     out.clear();
     if greet {
@@ -36,29 +39,65 @@ pub(super) fn start(conn: &Conn, state: &mut State, cluster: &Cluster, greet: bo
         bytes: &state.head,
         head: &state.request,
     };
-    let settings = &conn.listener.http;
-    let upgrade = forwarded::upgrade_allowed(&state.head, &state.request, &settings.upgrades);
-    let host = if view.authority().is_empty() {
+    let upgrade =
+        forwarded::upgrade_allowed(&state.head, &state.request, &conn.listener.http.upgrades);
+    write_request(&mut out, &view, &state.edits, upgrade, host(&view, cluster));
+    let plan = plan(conn, state);
+    let from = conn.side.carrier();
+    Upload::new(Transfer::new(from, Carrier::Http1, plan, out))
+}
+
+/// The request's head for a stream of an HTTP/2 connection.
+pub(super) fn request(
+    conn: &Conn,
+    state: &State,
+    cluster: &Cluster,
+) -> Result<Request<()>, Failure> {
+    let view = RequestView {
+        bytes: &state.head,
+        head: &state.request,
+    };
+    let upgrade =
+        forwarded::upgrade_allowed(&state.head, &state.request, &conn.listener.http.upgrades);
+    let scheme = http::uri::Scheme::HTTP;
+    http2::write_request(&view, &state.edits, upgrade, host(&view, cluster), scheme)
+}
+
+/// Lines up the body behind a head that was sent on a stream.
+pub(super) fn start_stream(conn: &Conn, state: &mut State) -> Upload {
+    let lent = std::mem::take(&mut state.to_upstream);
+    let from = conn.side.carrier();
+    let mut plan = plan(conn, state);
+    if is_empty(state.request.body) {
+        plan.body = Body::None;
+    }
+    Upload::new(Transfer::new(from, Carrier::Http2, plan, lent))
+}
+
+/// Whether the head says that nothing follows: then it ends its stream.
+pub(super) fn is_empty(body: Body) -> bool {
+    matches!(body, Body::None | Body::Length(0))
+}
+
+fn host<'a>(view: &RequestView<'a>, cluster: &'a Cluster) -> &'a [u8] {
+    if view.authority().is_empty() {
         cluster.name.as_bytes()
     } else {
         view.authority()
-    };
-    write_request(&mut out, &view, &state.edits, upgrade, host);
-    let body = state.request.body;
-    let encoding = if body == Body::Chunked {
-        Encoding::Chunked
-    } else {
-        Encoding::Plain
-    };
-    let plan = Plan {
-        body,
-        encoding,
+    }
+}
+
+fn plan(conn: &Conn, state: &State) -> Plan {
+    let settings = &conn.listener.http;
+    Plan {
+        body: state.request.body,
+        encoding: encoding(state.request.body),
         limits: settings.limits,
         most: settings.max_body,
         from_upstream: false,
         budget: conn.worker.budget.clone(),
-    };
-    Pump::new(plan, out)
+        behind: conn.worker.behind.clone(),
+    }
 }
 
 /// The PROXY protocol header of a connection that serves this client alone.
@@ -72,9 +111,9 @@ pub(crate) fn greeting(conn: &Conn, cluster: &Cluster, out: &mut Vec<u8>) {
 }
 
 impl Upload {
-    pub(super) fn new(pump: Pump) -> Self {
+    pub(super) fn new(transfer: Transfer) -> Self {
         Self {
-            pump,
+            transfer,
             refused: false,
         }
     }
@@ -88,34 +127,31 @@ impl Upload {
         cx: &mut Context<'_>,
         conn: &mut Conn,
         state: &mut State,
-        connection: &mut Connection,
+        upstream: &mut Upstream,
     ) -> Result<(), Failure> {
-        if self.refused || self.pump.is_done() {
+        if self.refused || self.transfer.is_done() {
             return Ok(());
         }
-        let moved = if self.pump.source_done() {
+        let moved = if self.transfer.source_done() {
             Poll::Ready(Ok(Progress::SourceDone))
         } else {
-            self.pump.poll(
-                cx,
-                &mut conn.stream,
-                &mut state.downstream,
-                &mut connection.stream,
-            )
+            let source = conn.side.source();
+            self.transfer
+                .poll(cx, source, &mut state.downstream, upstream.sink())
         };
         match moved {
             Poll::Ready(Ok(Progress::SourceDone)) => {
-                if let Poll::Ready(Err(_)) =
-                    self.pump
-                        .poll_flush(cx, &mut state.downstream, &mut connection.stream)
-                {
-                    self.refused = true;
-                }
+                let sink = upstream.sink();
+                let flushed = self.transfer.poll_flush(cx, &mut state.downstream, sink);
+                self.refused |= matches!(flushed, Poll::Ready(Err(_)));
             }
             Poll::Ready(Ok(Progress::Done)) | Poll::Pending => {}
             Poll::Ready(Err(Broken::SinkFailed)) => self.refused = true,
-            Poll::Ready(Err(Broken::SourceEnded | Broken::SourceFailed)) => {
+            Poll::Ready(Err(Broken::SourceEnded | Broken::SourceFailed | Broken::Reset(_))) => {
                 return Err(Failure::new(Cause::ClientGone, "within the request body"));
+            }
+            Poll::Ready(Err(Broken::NoMemory)) => {
+                return Err(Failure::new(Cause::BuffersFull, "for a request's body"));
             }
             Poll::Ready(Err(Broken::Framing(failure))) => return Err(failure),
         }
@@ -124,25 +160,38 @@ impl Upload {
 
     /// The whole request was sent.
     pub(super) fn is_complete(&self) -> bool {
-        self.pump.is_done()
+        self.transfer.is_done()
     }
 
     /// The whole request was read.
     pub(super) fn is_read(&self) -> bool {
-        self.pump.source_done()
+        self.transfer.source_done()
     }
 
     pub(super) fn is_blocked(&self) -> bool {
-        self.pump.is_blocked()
+        self.transfer.is_blocked()
+    }
+
+    pub(super) fn is_untouched(&self) -> bool {
+        self.transfer.is_untouched()
+    }
+
+    pub(super) fn waiting(&self) -> u64 {
+        self.transfer.waiting()
     }
 
     pub(super) fn progressed(&mut self) -> &mut bool {
-        &mut self.pump.progressed
+        self.transfer.progressed()
+    }
+
+    /// The payload bytes read, and what is under way.
+    pub(super) fn into_transfer(self) -> (u64, Transfer) {
+        (self.transfer.moved(), self.transfer)
     }
 
     /// Ends it. What was read of the request and not sent is dropped from the client's `buffer`.
     /// Returns the payload bytes read, and the buffer that was lent.
     pub(super) fn finish(self, buffer: &mut Buffer) -> (u64, Vec<u8>) {
-        (self.pump.moved, self.pump.finish(buffer))
+        (self.transfer.moved(), self.transfer.finish(buffer))
     }
 }

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use super::{
     Conn,
     patience::{Expired, Patience},
+    sides::Downstream,
 };
 use crate::{
     drain::Phase,
@@ -35,12 +36,17 @@ pub(super) fn impatience(
 /// Whether the client closed its side, while we wait for the endpoint. A client that sends its
 /// next request early is read as far as the buffer goes.
 pub(super) fn poll_gone(conn: &mut Conn, state: &mut State, cx: &mut Context<'_>) -> bool {
+    let stream = match &mut conn.side {
+        Downstream::Http1(stream) => stream,
+        Downstream::Http2(stream) => return stream.poll_gone(cx).is_ready(),
+        Downstream::Driven => return false,
+    };
     loop {
         let spare = state.downstream.spare();
         if spare.is_empty() {
             return false;
         }
-        match conn.stream.poll_read_into(cx, spare) {
+        match stream.poll_read_into(cx, spare) {
             Poll::Ready(Ok(n)) if n > 0 => state.downstream.received(n),
             Poll::Ready(_) => return true,
             Poll::Pending => return false,

@@ -124,6 +124,10 @@ impl Fields {
         self.list.push(field);
     }
 
+    pub(crate) fn last_mut(&mut self) -> Option<&mut Field> {
+        self.list.last_mut()
+    }
+
     /// Forgets the fields for which this says `false`.
     pub(crate) fn retain(&mut self, stays: impl FnMut(&Field) -> bool) {
         self.list.retain(stays);

@@ -44,12 +44,13 @@ impl Method {
     }
 }
 
-/// HTTP/1 minor version.
+/// The version a message came by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Version {
     Http10,
     #[default]
     Http11,
+    Http2,
 }
 
 /// How a body is delimited.
@@ -60,7 +61,7 @@ pub(crate) enum Body {
     None,
     /// Exactly that many bytes.
     Length(u64),
-    /// By the chunked coding.
+    /// By the chunked coding, or by the end of a stream of HTTP/2: of a length not known before.
     Chunked,
     /// By the end of the connection; responses only.
     UntilClose,
@@ -86,9 +87,13 @@ pub(crate) struct RequestHead {
     pub(crate) keep_alive: bool,
     /// `Expect: 100-continue`.
     pub(crate) expect_continue: bool,
-    /// `Upgrade` named in `Connection`, on HTTP/1.1: its value.
+    /// `Upgrade` named in `Connection`, on HTTP/1.1: its value. On HTTP/2 the protocol of an extended
+    /// CONNECT.
     pub(crate) upgrade: Option<Span>,
-    /// `TE: trailers`, named in `Connection`.
+    /// It came as an extended CONNECT (RFC 8441), and is here a GET with an upgrade. Unlike that it
+    /// cannot be answered as a plain GET, and what follows its head is the tunnel.
+    pub(crate) extended_connect: bool,
+    /// `TE: trailers`, on HTTP/1 named in `Connection`.
     pub(crate) te_trailers: bool,
     /// Bytes of the head including its last empty line.
     pub(crate) len: usize,
@@ -209,6 +214,14 @@ fn values<'a, 'n>(
 }
 
 impl RequestHead {
+    /// Takes a target of path and query apart.
+    pub(crate) fn set_target(&mut self, bytes: &[u8], target: Span) {
+        let (start, end) = (target.start as usize, target.end as usize);
+        let mark = memchr::memchr(b'?', target.of(bytes)).map_or(end, |at| start + at);
+        self.path = Span::new(start, mark);
+        self.query = Span::new(mark, end);
+    }
+
     /// Marks fields of this name as not to be written.
     pub(crate) fn drop_fields(&self, bytes: &[u8], name: &[u8], edits: &mut Edits) {
         drop_fields(&self.fields, bytes, name, edits);

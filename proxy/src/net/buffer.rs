@@ -41,6 +41,19 @@ pub(crate) struct Lease {
     bytes: usize,
 }
 
+impl Lease {
+    /// Makes the part larger or smaller. `false`, and as before, where too little is left.
+    pub(crate) fn resize(&mut self, bytes: usize) -> bool {
+        let available = self.budget.0.get() + self.bytes;
+        let Some(left) = available.checked_sub(bytes) else {
+            return false;
+        };
+        self.budget.0.set(left);
+        self.bytes = bytes;
+        true
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         self.budget.0.set(self.budget.0.get() + self.bytes);
@@ -87,6 +100,19 @@ impl Buffer {
     /// `n` bytes were written to [`Buffer::spare`].
     pub(crate) fn received(&mut self, n: usize) {
         self.end = (self.end + n).min(self.data.len());
+    }
+
+    /// Puts bytes behind what was received, as if they had come that way.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        let needed = self.len() + bytes.len();
+        if self.spare().len() < bytes.len() {
+            self.compact();
+            self.grow(needed);
+        }
+        if let Some(room) = self.spare().get_mut(..bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.received(bytes.len());
+        }
     }
 
     /// The first `n` bytes are done with.

@@ -80,7 +80,6 @@ pub(crate) struct BoundSocket {
 /// An address could not be listened on.
 #[derive(Debug)]
 pub(crate) struct BindError {
-    listener: Box<str>,
     address: Address,
     step: &'static str,
     source: io::Error,
@@ -89,12 +88,17 @@ pub(crate) struct BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            listener,
             address,
             step,
             source,
         } = self;
-        write!(f, "listener {listener}: cannot {step} {address}: {source}")
+        write!(f, "cannot {step} {address}: {source}")
+    }
+}
+
+impl From<BindError> for io::Error {
+    fn from(error: BindError) -> Self {
+        Self::new(error.source.kind(), error)
     }
 }
 
@@ -108,9 +112,8 @@ impl error::Error for BindError {
 type Step<T> = Result<T, (&'static str, io::Error)>;
 
 impl Bound {
-    /// Listens on `address`. `listener` names it in errors.
+    /// Listens on `address`.
     pub(crate) fn bind(
-        listener: &str,
         address: &BindAddress,
         options: &ListenOptions,
         workers: usize,
@@ -120,7 +123,6 @@ impl Bound {
             BindAddress::Unix(path) => bind_unix(path, options, workers.max(1)),
         };
         bound.map_err(|(step, source)| BindError {
-            listener: listener.into(),
             address: address.into(),
             step,
             source,
@@ -147,6 +149,11 @@ impl BoundSocket {
     /// Hands the socket to the runtime of this thread.
     pub(crate) fn into_listener(self) -> io::Result<Listener> {
         Listener::new(self)
+    }
+
+    /// For who accepts by other means. The file, if there is one, goes when the second is dropped.
+    pub(crate) fn into_parts(self) -> (Socket, Option<Arc<SocketFile>>) {
+        (self.socket, self.file)
     }
 }
 
@@ -313,7 +320,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> Step<()> {
 
 /// The file of a Unix socket; removed with its last user, unless somebody put another in its place.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     device_and_inode: (u64, u64),
 }

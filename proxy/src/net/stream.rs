@@ -69,6 +69,7 @@ impl Stream {
         each!(self, s => sockopt::send_room(s))
     }
 
+    #[cfg(test)]
     /// The TCP socket, where it is one.
     pub(crate) fn tcp(&self) -> Option<&TcpStream> {
         match self {

@@ -94,7 +94,7 @@ fn list<S, T>(
         .collect()
 }
 
-fn host(pattern: &model::HostPattern) -> Host {
+pub(super) fn host(pattern: &model::HostPattern) -> Host {
     let normal = |name: &str| {
         let name = name.strip_suffix('.').unwrap_or(name);
         name.to_ascii_lowercase().into_bytes().into()

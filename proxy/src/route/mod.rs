@@ -1,5 +1,5 @@
 //! How a request finds its rule: hosts, paths and conditions with the semantics and precedence of
-//! Gateway API's `HTTPRoute`.
+//! Gateway API's `HTTPRoute`. In [`tls`]: how a TLS connection finds its cluster.
 //!
 //! [`compile()`] makes a [`Route`] of its settings; [`RouteTable`] indexes many of them. A route
 //! whose settings did not change keeps its compiled object over reloads, so that a table is built
@@ -36,6 +36,7 @@ mod table;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,6 +45,7 @@ pub(crate) use self::{
     backends::{Backend, Backends},
     compile::compile,
     table::RouteTable,
+    tls::{TlsRoute, TlsTable},
 };
 use crate::{
     filter::Filters,

@@ -71,6 +71,13 @@ impl<V> Strings<V> {
     }
 }
 
+/// What follows each dot of a host, longest first. A dot in front has no label before it.
+pub(super) fn suffixes(host: &[u8]) -> impl Iterator<Item = &[u8]> {
+    memchr::memchr_iter(b'.', host)
+        .filter(|dot| *dot > 0)
+        .filter_map(|dot| host.get(dot + 1..))
+}
+
 /// A text in lower case; `None` where the buffer is too short for it. (Looking for upper case
 /// first, to copy nothing where there is none, measured slower.)
 pub(super) fn lower_case<'a>(text: &[u8], buffer: &'a mut [u8]) -> Option<&'a [u8]> {

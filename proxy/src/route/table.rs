@@ -6,7 +6,7 @@ use super::{
     Host, Route, Rule,
     bucket::Entry,
     host_index::HostIndex,
-    strings::{Strings, lower_case},
+    strings::{Strings, lower_case, suffixes},
 };
 use crate::message::RequestView;
 
@@ -79,7 +79,6 @@ impl RouteTable {
             .or_else(|| self.find_by_suffix(host, path, request))
     }
 
-    /// Every suffix that begins after a dot, longest first. A dot in front has no label before it.
     fn find_by_suffix(
         &self,
         host: &[u8],
@@ -89,9 +88,8 @@ impl RouteTable {
         if self.suffixes.is_empty() {
             return None;
         }
-        memchr::memchr_iter(b'.', host)
-            .filter(|dot| *dot > 0)
-            .filter_map(|dot| self.suffixes.get(host.get(dot + 1..)?))
+        suffixes(host)
+            .filter_map(|suffix| self.suffixes.get(suffix))
             .find_map(|index| index.find(path, request))
     }
 }

@@ -14,7 +14,7 @@ use super::{HttpSettings, Listener, Snapshot};
 use crate::{
     cluster::Cluster,
     h1::Limits,
-    route::{self, Route, RouteTable},
+    route::{self, Route, RouteTable, TlsRoute, TlsTable},
     telemetry::registry::Metrics,
 };
 
@@ -42,10 +42,21 @@ pub(crate) fn build(
         routes: &routes,
         made: Vec::new(),
     };
+    let tls_routes: Vec<_> = (source.config.tls_routes.iter())
+        .map(|config| TlsRoute::compile(config, &|name| clusters.get(name).cloned()))
+        .collect();
     let mut built = Vec::with_capacity(listeners.len());
     for config in listeners {
         let table = tables.of(config);
-        built.push(build_listener(config, table, previous, &clusters, metrics));
+        let tls = tls_table(config, &source.config, &tls_routes);
+        let old = previous.listener(config.name.as_str());
+        let is_routed_to = is_routed_to(config, &source.config);
+        let found = Found {
+            table,
+            tls,
+            is_routed_to,
+        };
+        built.push(build_listener(config, found, old, &clusters, metrics));
     }
     Ok(Snapshot {
         version: previous.version + 1,
@@ -149,18 +160,7 @@ impl<'a> Tables<'a> {
         {
             return Arc::clone(table);
         }
-        // Routes that this listener names, or (without a list) those that no listener names.
-        let named: HashSet<&str> = match &listener.routes {
-            Some(names) => names.iter().map(model::Name::as_str).collect(),
-            None => self
-                .config
-                .listeners
-                .iter()
-                .flat_map(|l| l.routes.iter().flatten())
-                .map(model::Name::as_str)
-                .collect(),
-        };
-        let wanted = listener.routes.is_some();
+        let (named, wanted) = served(listener, self.config, |listener| &listener.routes);
         let chosen: Vec<_> = self
             .routes
             .iter()
@@ -173,18 +173,77 @@ impl<'a> Tables<'a> {
     }
 }
 
+/// Names of the routes that a listener serves, and whether these are to be taken or left out: those
+/// in its list, or (without a list) those that no listener names.
+fn served<'a>(
+    own: &'a model::Listener,
+    all: &'a model::Config,
+    list: fn(&model::Listener) -> &Option<Vec<model::Name>>,
+) -> (HashSet<&'a str>, bool) {
+    let named = match list(own) {
+        Some(names) => names.iter().map(model::Name::as_str).collect(),
+        None => (all.listeners.iter())
+            .flat_map(|listener| list(listener).iter().flatten())
+            .map(model::Name::as_str)
+            .collect(),
+    };
+    (named, list(own).is_some())
+}
+
+/// How a listener finds the cluster of a TLS connection.
+fn tls_table(
+    listener: &model::Listener,
+    config: &model::Config,
+    routes: &[Arc<TlsRoute>],
+) -> Option<Arc<TlsTable>> {
+    let build = || {
+        let (named, wanted) = served(listener, config, |listener| &listener.tls_routes);
+        let chosen = routes.iter().filter(|r| named.contains(&*r.name) == wanted);
+        Arc::new(TlsTable::build(chosen))
+    };
+    match listener.protocol {
+        model::Protocol::TlsPassthrough => Some(build()),
+        model::Protocol::Auto => Some(build()).filter(|table| !table.is_empty()),
+        model::Protocol::Http | model::Protocol::Tcp => None,
+    }
+}
+
+/// Whether a route of a listener leads to the cluster for what is not HTTP.
+fn is_routed_to(listener: &model::Listener, config: &model::Config) -> bool {
+    let Some(cluster) = &listener.cluster else {
+        return false;
+    };
+    let (named, wanted) = served(listener, config, |listener| &listener.routes);
+    (config.routes.iter())
+        .filter(|route| named.contains(route.name.as_str()) == wanted)
+        .flat_map(|route| &route.rules)
+        .flat_map(|rule| &rule.backends)
+        .any(|backend| backend.cluster == *cluster)
+}
+
+/// What was found for a listener.
+struct Found {
+    table: Arc<RouteTable>,
+    tls: Option<Arc<TlsTable>>,
+    is_routed_to: bool,
+}
+
 fn build_listener(
     config: &model::Listener,
-    table: Arc<RouteTable>,
-    previous: &Snapshot,
+    found: Found,
+    old: Option<&Arc<Listener>>,
     clusters: &Clusters,
     metrics: &Metrics,
 ) -> Arc<Listener> {
-    let old = previous.listener(config.name.as_str());
     let open = old.map_or_else(|| Arc::new(AtomicU32::new(0)), |o| Arc::clone(&o.open));
+    let same_cluster = old.filter(|old| old.config.cluster == config.cluster);
+    let first_speaker = same_cluster.map(|old| Arc::clone(&old.first_speaker));
     Arc::new(Listener {
         name: config.name.as_str().into(),
-        table,
+        table: found.table,
+        tls: found.tls,
+        first_speaker: first_speaker.unwrap_or_default(),
+        is_routed_to: found.is_routed_to,
         cluster: config
             .cluster
             .as_ref()
@@ -210,6 +269,7 @@ fn http_settings(listener: &model::Listener) -> HttpSettings {
         max_body: http.max_body_size.map_or(u64::MAX, |size| size.0),
         max_requests: http.max_requests,
         max_lifetime: listener.max_lifetime,
+        http2: http.http2.clone(),
         upgrades: http
             .upgrades
             .iter()

@@ -18,7 +18,8 @@ pub(crate) use self::build::build;
 use crate::{
     cluster::Cluster,
     h1::Limits,
-    route::{Route, RouteTable},
+    net::first_speaker::FirstSpeaker,
+    route::{Route, RouteTable, TlsTable},
     telemetry::metrics::{Cells, ListenerCells},
 };
 
@@ -41,8 +42,14 @@ pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
     pub(crate) config: model::Listener,
     pub(crate) table: Arc<RouteTable>,
+    /// TLS is passed through by the name it asks for; `None`: it is opaque, or not taken.
+    pub(crate) tls: Option<Arc<TlsTable>>,
     /// Where opaque connections go.
     pub(crate) cluster: Option<Arc<Cluster>>,
+    /// Who was seen to speak first there; lives on over reloads.
+    pub(crate) first_speaker: Arc<FirstSpeaker>,
+    /// Whether requests may go there, too, so that a connection to it may serve them.
+    pub(crate) is_routed_to: bool,
     pub(crate) http: HttpSettings,
     pub(crate) cells: Cells<ListenerCells>,
     /// Connections open over all workers; lives on over reloads.
@@ -66,6 +73,7 @@ pub(crate) struct HttpSettings {
     pub(crate) trusted: Vec<IpNet>,
     pub(crate) via: bool,
     pub(crate) proxy_status: bool,
+    pub(crate) http2: model::Http2Options,
 }
 
 impl Snapshot {

@@ -8,6 +8,7 @@ use std::fmt;
 use prometheus_client::{metrics::MetricType, registry::Unit};
 
 use super::{
+    metrics::{EarlyDial, Spoke},
     registry::Gathered,
     samples::{Samples, Value},
 };
@@ -119,6 +120,23 @@ pub(super) static FAMILIES: &[Family] = &[
         },
     )
     .in_unit("bytes"),
+    family(
+        MetricType::Counter,
+        "outrigger_connections_detected",
+        &["listener", "protocol"],
+        "Connections of `auto` listeners by what they turned out to speak; `server_first`: the \
+         server spoke before the client; `none`: nobody did within `detect_timeout`",
+        |all, out| out.words(&all.listeners, Spoke::WORDS, |c| &c.detected),
+    ),
+    family(
+        MetricType::Counter,
+        "outrigger_early_dials",
+        &["listener", "outcome"],
+        "Times the cluster of an `auto` listener was dialed before the client had spoken; \
+         `greeted`: the server spoke first; `used`: it serves the client all the same; `in_vain`: \
+         it does not",
+        |all, out| out.words(&all.listeners, EarlyDial::WORDS, |c| &c.early_dials),
+    ),
     // Requests, by route.
     family(
         MetricType::Counter,
@@ -225,6 +243,13 @@ pub(super) static FAMILIES: &[Family] = &[
     ),
     family(
         MetricType::Counter,
+        "outrigger_upstream_tls_connections",
+        &["cluster"],
+        "TLS connections passed through by the name they ask for",
+        |all, out| out.sums(&all.clusters, |c| c.tls_connections.value()),
+    ),
+    family(
+        MetricType::Counter,
         "outrigger_upstream",
         &["cluster", "direction"],
         "Bytes received from endpoints and sent to them",
@@ -261,7 +286,8 @@ pub(super) static FAMILIES: &[Family] = &[
         MetricType::Counter,
         "outrigger_worker_panics",
         &[],
-        "Connections ended by a panic inside the proxy; any is a bug worth reporting",
+        "Panics on workers, each of which ended one connection or an own task of the worker; any is \
+         a bug worth reporting",
         |all, out| {
             let panics = all.worker.total(|c| c.panics.value());
             out.value(&[], Value::Whole(panics))
@@ -355,6 +381,13 @@ pub(super) static FAMILIES: &[Family] = &[
         &[],
         "Access log lines lost because the output was too slow, full or gone",
         |all, out| out.value(&[], Value::Whole(all.process.log_dropped)),
+    ),
+    family(
+        MetricType::Counter,
+        "outrigger_log_dropped",
+        &[],
+        "Lines of the proxy's own log lost because standard error was full or gone",
+        |all, out| out.value(&[], Value::Whole(all.system.log_lost)),
     ),
     family(
         MetricType::Info,

@@ -1,9 +1,20 @@
 //! The proxy's own log: what happened to it, on standard error, as text or JSON.
 //!
 //! Lines about traffic are in `access_log`. One event is one line, whatever its values hold, and
-//! an error stream that is gone or full never ends the process.
+//! an error stream that is gone or full neither ends the process nor holds it up: a thread of its
+//! own writes, see `writer`.
 
-use std::{fmt::Write as _, io, str::FromStr as _};
+mod writer;
+
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    fmt::Write as _,
+    io,
+    panic::{self, PanicHookInfo},
+    str::FromStr as _,
+    thread,
+    time::Duration,
+};
 
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -13,6 +24,11 @@ use tracing_subscriber::{
     layer::SubscriberExt as _,
     reload,
 };
+
+use self::writer::Writer;
+
+/// What the last lines may take to be written, when the process ends.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Set where `--log-level` is not given.
 pub(crate) const ENV: &str = "OUTRIGGER_LOG";
@@ -27,39 +43,94 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Changes the level of the running log.
+/// The log of this process. Dropped last of all: it waits until its lines are written.
+#[derive(Debug)]
+pub(crate) struct Log {
+    level: Level,
+    writer: Writer,
+}
+
+impl Log {
+    pub(crate) fn control(&self) -> LogControl {
+        LogControl {
+            level: self.level.clone(),
+            writer: self.writer.clone(),
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Where nobody reads them, nobody can be told either.
+        self.writer.flush(LAST_LINES);
+    }
+}
+
+/// Changes the level of the running log, and knows how it fares.
 #[derive(Clone, Debug)]
-pub(crate) struct LogControl(reload::Handle<Targets, Registry>);
+pub(crate) struct LogControl {
+    level: Level,
+    writer: Writer,
+}
 
 impl LogControl {
     /// Sets the level: `info`, or `info,outrigger_proxy::upstream=debug`.
     pub(crate) fn set_level(&self, level: &str) -> Result<(), String> {
+        self.level.set(level)
+    }
+
+    /// Lines lost because standard error was full or gone.
+    pub(crate) fn lost(&self) -> u64 {
+        self.writer.lost()
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Level(reload::Handle<Targets, Registry>);
+
+impl Level {
+    fn set(&self, level: &str) -> Result<(), String> {
         let targets = parse(level)?;
         let result = self.0.reload(targets);
         result.map_err(|error| format!("the log cannot be changed: {error}"))
     }
 }
 
-/// Starts the log of this process, at `level` or else what [`ENV`] says or else `info`.
-pub(crate) fn init(level: Option<&str>, format: Format) -> Result<LogControl, String> {
+/// Starts the log of this process, at `level` or else what [`ENV`] says or else `info`. Panics are
+/// told there as well: the standard library would write to the stream itself, and wait for it.
+pub(crate) fn init(level: Option<&str>, format: Format) -> Result<Log, String> {
     let from_env = std::env::var(ENV).ok();
     let (level, source) = match (level, from_env.as_deref()) {
         (Some(level), _) => (level, "--log-level"),
         (None, Some(level)) => (level, ENV),
         (None, None) => ("info", "default"),
     };
-    let built = build(level, format, io::stderr);
-    let (log, control) = built.map_err(|why| format!("{source}: {why}"))?;
+    let writer = Writer::to_stderr().map_err(|error| format!("cannot start the log: {error}"))?;
+    let built = build(level, format, writer.clone());
+    let (log, level) = built.map_err(|why| format!("{source}: {why}"))?;
     tracing::subscriber::set_global_default(log)
         .map_err(|_| "the log was already started".to_owned())?;
-    Ok(control)
+    panic::set_hook(Box::new(tell));
+    Ok(Log { level, writer })
+}
+
+fn tell(panic: &PanicHookInfo<'_>) {
+    let trace = Backtrace::capture();
+    let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+    tracing::error!(
+        thread = thread::current().name().unwrap_or_default(),
+        place = panic.location().map(ToString::to_string),
+        what = panic.payload_as_str().unwrap_or_default(),
+        trace,
+        "a panic, which is a bug worth reporting"
+    );
 }
 
 fn build<W>(
     level: &str,
     format: Format,
     writer: W,
-) -> Result<(Box<dyn Subscriber + Send + Sync>, LogControl), String>
+) -> Result<(Box<dyn Subscriber + Send + Sync>, Level), String>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -73,7 +144,7 @@ where
         Format::Text => Box::new(registry.with(lines)),
         Format::Json => Box::new(registry.with(lines.json().flatten_event(true))),
     };
-    Ok((log, LogControl(handle)))
+    Ok((log, Level(handle)))
 }
 
 /// Reads a level. A misspelt one is an error, not the name of a module.
@@ -170,11 +241,11 @@ mod tests {
         }
     }
 
-    fn logged(format: Format, events: impl FnOnce(&LogControl)) -> String {
+    fn logged(format: Format, events: impl FnOnce(&Level)) -> String {
         let memory = Memory::default();
         let writer = memory.clone();
-        let (log, control) = build("info", format, move || writer.clone()).unwrap();
-        tracing::subscriber::with_default(log, || events(&control));
+        let (log, level) = build("info", format, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(log, || events(&level));
         let bytes = memory.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
@@ -211,15 +282,13 @@ mod tests {
 
     #[test]
     fn the_level_changes_while_running() {
-        let text = logged(Format::Text, |control| {
+        let text = logged(Format::Text, |level| {
             tracing::debug!("one");
-            control.set_level("debug").unwrap();
+            level.set("debug").unwrap();
             tracing::debug!("two");
-            assert!(control.set_level("loud").is_err());
+            assert!(level.set("loud").is_err());
             tracing::debug!("three");
-            control
-                .set_level("info,outrigger_proxy::telemetry=error")
-                .unwrap();
+            level.set("info,outrigger_proxy::telemetry=error").unwrap();
             tracing::info!("four");
             tracing::error!("five");
             tracing::info!(target: "elsewhere", "six");

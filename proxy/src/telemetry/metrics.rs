@@ -26,6 +26,54 @@ impl CauseCounters {
     }
 }
 
+/// What a connection turned out to speak; a place in [`ListenerCells::detected`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spoke {
+    Http1,
+    Http2,
+    Tls,
+    /// The client sent something else.
+    Opaque,
+    /// The server spoke first.
+    ServerFirst,
+    /// Nobody spoke in time.
+    Silent,
+}
+
+impl Spoke {
+    pub(crate) const WORDS: [&str; 6] = ["http1", "http2", "tls", "opaque", "server_first", "none"];
+}
+
+/// What became of a connection that was opened before the client had spoken; a place in
+/// [`ListenerCells::early_dials`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EarlyDial {
+    /// The server spoke first.
+    Greeted,
+    /// It serves what the client said.
+    Used,
+    /// What the client said has another destination.
+    InVain,
+}
+
+impl EarlyDial {
+    pub(crate) const WORDS: [&str; 3] = ["greeted", "used", "in_vain"];
+}
+
+impl ListenerCells {
+    pub(crate) fn spoke(&self, what: Spoke) {
+        if let Some(counter) = self.detected.get(what as usize) {
+            counter.inc();
+        }
+    }
+
+    pub(crate) fn dialed_early(&self, outcome: EarlyDial) {
+        if let Some(counter) = self.early_dials.get(outcome as usize) {
+            counter.inc();
+        }
+    }
+}
+
 /// Of one listener.
 #[derive(Debug, Default)]
 pub(crate) struct ListenerCells {
@@ -36,6 +84,10 @@ pub(crate) struct ListenerCells {
     /// Bytes received from and sent to clients.
     pub(crate) received: Counter,
     pub(crate) sent: Counter,
+    /// Connections by what they turned out to speak, where that had to be found out.
+    pub(crate) detected: [Counter; Spoke::WORDS.len()],
+    /// Connections to the cluster that were opened before the client had spoken, by their use.
+    pub(crate) early_dials: [Counter; EarlyDial::WORDS.len()],
     /// Failures before a route was found, and of opaque connections.
     pub(crate) failures: CauseCounters,
 }
@@ -65,6 +117,8 @@ pub(crate) struct ClusterCells {
     pub(crate) connects: Counter,
     pub(crate) connect_failures: Counter,
     pub(crate) connections: Gauge,
+    /// TLS connections passed through by a name.
+    pub(crate) tls_connections: Counter,
     /// Requests sent on a connection that had served another before.
     pub(crate) reused: Counter,
     /// Requests sent a second time because the first was provably not processed.
@@ -80,7 +134,7 @@ pub(crate) struct ClusterCells {
 /// Of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerCells {
-    /// Connections ended by a panic.
+    /// Connections, and tasks of the worker's own, ended by a panic.
     pub(crate) panics: Counter,
     /// `accept` calls that failed, by lack of descriptors or otherwise.
     pub(crate) accept_errors: Counter,

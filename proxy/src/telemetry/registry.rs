@@ -71,6 +71,8 @@ pub(crate) struct SystemStats {
     /// Resolutions of names that succeeded and failed.
     pub(crate) dns_resolved: u64,
     pub(crate) dns_failed: u64,
+    /// Lines of the proxy's own log that could not be written.
+    pub(crate) log_lost: u64,
 }
 
 impl Metrics {
@@ -111,14 +113,14 @@ impl Metrics {
         Arc::clone(&self.access_log)
     }
 
-    /// A configuration was put to work.
-    pub(crate) fn config_applied(&self, generation: u64, hash: &str) {
+    /// A configuration was put to work. `newest`: no newer one was refused meanwhile.
+    pub(crate) fn config_applied(&self, generation: u64, hash: &str, newest: bool) {
         self.reloads_applied.fetch_add(1, Relaxed);
         *lock(&self.config) = ConfigState {
             generation,
             hash: clean(hash).into(),
             since: Some(Instant::now()),
-            rejected: false,
+            rejected: !newest,
         };
     }
 

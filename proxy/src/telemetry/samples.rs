@@ -69,8 +69,18 @@ impl<'a> Samples<'a> {
         group: &Group<T>,
         counters: fn(&T) -> &[Counter; 6],
     ) -> fmt::Result {
+        self.words(group, CLASSES, counters)
+    }
+
+    /// One sample per object and word whose counter is not 0.
+    pub(super) fn words<T, const N: usize>(
+        &mut self,
+        group: &Group<T>,
+        words: [&str; N],
+        counters: fn(&T) -> &[Counter; N],
+    ) -> fmt::Result {
         for (name, cells) in group {
-            for (index, class) in CLASSES.iter().enumerate() {
+            for (index, class) in words.iter().enumerate() {
                 let count = cells.total(|c| counters(c).get(index).map_or(0, Counter::value));
                 if count > 0 {
                     self.value(&[name, class], Value::Whole(count))?;

@@ -4,6 +4,8 @@
 //! is sent on them is not its business, and which endpoint a request goes to is the cluster's.
 
 mod habits;
+mod multiplexed;
 mod pool;
 
+pub(crate) use multiplexed::Lease;
 pub(crate) use pool::{Connection, Origin, Pools, Want};

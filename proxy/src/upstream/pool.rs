@@ -11,13 +11,14 @@ use std::{
 use outrigger_config::model;
 use tokio::sync::Notify;
 
-use super::habits::Habits;
+use super::{habits::Habits, multiplexed::Links};
 use crate::{
     cluster::{
         Cluster,
         endpoint::{Endpoint, Place, Places},
     },
     error::{Cause, Failure},
+    h2::io::Spare,
     net::{
         connect::{ConnectOptions, connect},
         stream::Stream,
@@ -47,6 +48,8 @@ pub(crate) struct Pool {
     pending: Cell<u32>,
     freed: Notify,
     habits: Habits,
+    /// Connections that many requests share.
+    pub(super) links: Links,
 }
 
 struct Idle {
@@ -79,6 +82,8 @@ pub(crate) struct Want<'a> {
     pub(crate) private: bool,
     /// Nanoseconds since the process began.
     pub(crate) now: u64,
+    /// Memory for what HTTP/2 connections are about to send.
+    pub(crate) spare: &'a Spare,
 }
 
 /// Where a connection came from.
@@ -89,7 +94,7 @@ pub(crate) enum Origin {
 }
 
 impl Pools {
-    fn of(&self, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
+    pub(super) fn of(&self, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
         let mut pools = self.by_endpoint.borrow_mut();
         Rc::clone(
             pools
@@ -107,7 +112,7 @@ impl Pools {
         let pool = self.of(want.endpoint);
         let settings = &want.cluster.config.pool;
         // Who comes now does not overtake who waits.
-        let first = pool.pending.get() == 0;
+        let first = pool.nobody_waits();
         if first
             && !want.private
             && let Some(connection) = pool.checkout(want.now, settings)
@@ -117,7 +122,7 @@ impl Pools {
         }
         let place = match first.then(|| pool.place(settings)).flatten() {
             Some(place) => place,
-            None => match pool.wait(&want).await? {
+            None => match pool.wait(&want, || pool.freed(&want, settings)).await? {
                 Freed::Connection(connection) => return Ok((*connection, Origin::Reused)),
                 Freed::Place(place) => place,
             },
@@ -134,6 +139,7 @@ impl Pools {
             // Nobody holds the endpoint: it has left its cluster.
             let gone = pool.endpoint.strong_count() == 0;
             pool.sweep(now, gone);
+            pool.links.sweep(now, gone);
             !(gone && pool.open.get() == 0)
         });
     }
@@ -143,6 +149,7 @@ impl Pools {
         for pool in self.by_endpoint.borrow().values() {
             let idle = std::mem::take(&mut *pool.idle.borrow_mut());
             drop(idle);
+            pool.links.close_idle();
         }
     }
 }
@@ -163,7 +170,32 @@ impl Pool {
             pending: Cell::new(0),
             freed: Notify::new(),
             habits: Habits::new(),
+            links: Links::default(),
         }
+    }
+
+    pub(super) fn nobody_waits(&self) -> bool {
+        self.pending.get() == 0
+    }
+
+    pub(super) fn wake_one(&self) {
+        if self.pending.get() > 0 {
+            self.freed.notify_one();
+        }
+    }
+
+    pub(super) fn wake_all(&self) {
+        self.freed.notify_waiters();
+    }
+
+    /// A connection that was given back, or room for a new one.
+    fn freed(&self, want: &Want<'_>, settings: &model::Pool) -> Option<Freed> {
+        if !want.private
+            && let Some(connection) = self.checkout(now(), settings)
+        {
+            return Some(Freed::Connection(Box::new(connection)));
+        }
+        self.place(settings).map(Freed::Place)
     }
 
     /// The idle connection used last, if it is open and its pause is known to be safe.
@@ -217,7 +249,7 @@ impl Pool {
     }
 
     /// A place for a new connection, if need be that of an idle one.
-    fn place(&self, settings: &model::Pool) -> Option<Place> {
+    pub(super) fn place(&self, settings: &model::Pool) -> Option<Place> {
         let limit = settings.max_connections;
         let place = self.places.take(limit);
         place.or_else(|| {
@@ -227,8 +259,12 @@ impl Pool {
         })
     }
 
-    /// Waits for a connection to be given back or closed.
-    async fn wait(&self, want: &Want<'_>) -> Result<Freed, Failure> {
+    /// Waits until something was given back, closed or made that `look` can use.
+    pub(super) async fn wait<T>(
+        &self,
+        want: &Want<'_>,
+        look: impl Fn() -> Option<T>,
+    ) -> Result<T, Failure> {
         let settings = &want.cluster.config.pool;
         if self.pending.get() >= share(settings.max_pending, want.worker, want.workers) {
             return Err(Failure::new(
@@ -242,13 +278,8 @@ impl Pool {
             loop {
                 // Another worker cannot wake this one.
                 let _ = tokio::time::timeout(ELSEWHERE, self.freed.notified()).await;
-                if !want.private
-                    && let Some(connection) = self.checkout(now(), settings)
-                {
-                    return Freed::Connection(Box::new(connection));
-                }
-                if let Some(place) = self.place(settings) {
-                    return Freed::Place(place);
+                if let Some(found) = look() {
+                    return found;
                 }
             }
         };
@@ -261,6 +292,25 @@ impl Pool {
         want: &Want<'_>,
         place: Place,
     ) -> Result<Connection, Failure> {
+        let (stream, room, began) = self.dial(want).await?;
+        std::mem::forget(room);
+        want.cluster.cells.at(want.worker).connections.inc();
+        Ok(Connection {
+            stream,
+            pool: Rc::clone(self),
+            cluster: Arc::clone(want.cluster),
+            worker: want.worker,
+            opened: began,
+            requests: 1,
+            _place: place,
+        })
+    }
+
+    /// Connects. The room is to be forgotten by who gives it back when the connection ends.
+    pub(super) async fn dial(
+        self: &Rc<Self>,
+        want: &Want<'_>,
+    ) -> Result<(Stream, Room<'_>, u64), Failure> {
         let cells = want.cluster.cells.at(want.worker);
         self.open.set(self.open.get() + 1);
         let room = Room(self);
@@ -283,17 +333,7 @@ impl Pool {
             }
         };
         self.habits.connected_in(now() - began);
-        std::mem::forget(room);
-        cells.connections.inc();
-        Ok(Connection {
-            stream,
-            pool: Rc::clone(self),
-            cluster: Arc::clone(want.cluster),
-            worker: want.worker,
-            opened: began,
-            requests: 1,
-            _place: place,
-        })
+        Ok((stream, room, began))
     }
 
     fn sweep(&self, now: u64, gone: bool) {
@@ -323,7 +363,7 @@ impl Pool {
         drop(closed);
     }
 
-    fn left(&self) {
+    pub(super) fn left(&self) {
         self.open.set(self.open.get() - 1);
         self.freed.notify_one();
     }
@@ -336,7 +376,7 @@ enum Freed {
 }
 
 /// A place in the pool that is given back unless a connection takes it over.
-struct Room<'a>(&'a Rc<Pool>);
+pub(super) struct Room<'a>(&'a Rc<Pool>);
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
@@ -400,9 +440,7 @@ impl Connection {
         });
         drop(idle);
         drop(oldest);
-        if pool.pending.get() > 0 {
-            pool.freed.notify_one();
-        }
+        pool.wake_one();
     }
 }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use outrigger_tests::{
     client::{Client, request},
-    http::Message,
     proxy::{Proxy, Setup},
     upstream::Upstream,
     wait,
@@ -117,32 +116,6 @@ fn an_upstream_that_closes_is_not_used_again() {
         );
     }
     assert_eq!((upstream.count(), upstream.connections()), (10, 10));
-}
-
-/// The keep-alive race: the upstream closes a connection that was idle for 60 ms, and the client
-/// asks after about as long. No request may fail, none may be executed twice, and POST is no
-/// exception.
-#[test]
-fn an_upstream_that_closes_idle_connections_costs_no_request() {
-    let upstream = Upstream::script(|peer| {
-        peer.wire.read_deadline(Duration::from_millis(60));
-        while let Some(request) = peer.request() {
-            peer.answer(200, &request.body);
-        }
-    });
-    let proxy = Proxy::to(&[&upstream.address]);
-    let mut client = Client::connect(proxy.web());
-    for n in 0..60 {
-        let body = format!("order {n}");
-        let answer = client.post("/orders", body.as_bytes());
-        assert_eq!((answer.status(), answer.text()), (200, body));
-        // The pause between two requests.
-        assert!(client.is_silent_for(Duration::from_millis(50 + n % 12)));
-    }
-    let mut orders: Vec<_> = upstream.requests().iter().map(Message::text).collect();
-    orders.sort();
-    orders.dedup();
-    assert_eq!((orders.len(), upstream.count()), (60, 60));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The operators' face: what it shows, and what it refuses.
 
+use std::net::SocketAddr;
+
 use outrigger_tests::{
     client::{self, Client, request},
     http::Message,
@@ -178,4 +180,73 @@ fn metrics_are_openmetrics() {
     let kind = answer.field("content-type").unwrap_or_default();
     assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
     assert!(proxy.metrics().families.len() > 10);
+}
+
+/// `None` where nobody answers, or a socket was closed between the connection and its answer.
+fn status(at: impl Into<Address>, target: &str, host: &str) -> Option<u16> {
+    let mut client = Client::try_connect(&at.into()).ok()?;
+    let fields = [&*format!("Host: {host}")];
+    client.try_send(request("GET", target, &fields, b"")).ok()?;
+    Some(client.try_response("GET").ok()?.status())
+}
+
+/// Their own old socket is in nobody's way, as with listeners.
+#[test]
+fn probes_move_to_every_address_of_their_port_and_back() {
+    let upstream = Upstream::fixed("ok");
+    let mut proxy = proxy(&upstream);
+    let port = proxy.probes().tcp().port();
+    let text = |bind: &str| {
+        format!(
+            "probes: {{ bind: '{bind}:{port}' }}\n{}",
+            simple(&[&upstream.address])
+        )
+    };
+    for (bind, elsewhere) in [("0.0.0.0", true), ("[::]", true), ("127.0.0.1", false)] {
+        proxy.reload(&text(bind));
+        wait::until(&format!("probes at {bind}"), || {
+            let live = |ip: [u8; 4]| {
+                status(SocketAddr::from((ip, port)), "/live", "localhost") == Some(200)
+            };
+            (live([127, 0, 0, 1]) && live([127, 0, 0, 2]) == elsewhere).then_some(())
+        });
+    }
+}
+
+#[test]
+fn admin_and_probes_change_places() {
+    let upstream = Upstream::fixed("ok");
+    let mut proxy = proxy(&upstream);
+    let (admin, probes) = (proxy.admin().tcp(), proxy.probes().tcp());
+    proxy.rewrite(&format!(
+        "admin: {{ bind: '{probes}' }}\nprobes: {{ bind: '{admin}' }}\n{}",
+        simple(&[&upstream.address])
+    ));
+    wait::until("both to have moved", || {
+        let of = |at| status(at, "/config", "localhost");
+        (of(probes) == Some(200) && of(admin) == Some(404)).then_some(())
+    });
+}
+
+/// A refused file leaves both faces as they are, their settings included.
+#[test]
+fn a_port_of_somebody_else_leaves_the_old_faces() {
+    let upstream = Upstream::fixed("ok");
+    let mut proxy = proxy(&upstream);
+    let port = proxy.probes().tcp().port();
+    let _other = std::net::TcpListener::bind(("127.0.0.2", port)).unwrap();
+    let table = proxy.table();
+    proxy.rewrite(&format!(
+        "admin: {{ bind: '127.0.0.1:0', allowed_hosts: [new.example] }}
+probes: {{ bind: '0.0.0.0:{port}' }}\n{}",
+        simple(&[&upstream.address])
+    ));
+    let log = wait::until("the refusal", || {
+        let log = proxy.process.stderr();
+        log.contains("probes: cannot bind").then_some(log)
+    });
+    assert!(log.contains("the last good one stays"), "{log}");
+    assert_eq!(proxy.table(), table);
+    assert_eq!(status(proxy.probes(), "/live", "localhost"), Some(200));
+    assert_eq!(status(proxy.admin(), "/live", "new.example"), Some(421));
 }

@@ -2,14 +2,17 @@
 //! open; with an exit code.
 
 use std::{
+    fs,
+    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use outrigger_tests::{
     client::{self, Client, request},
-    process::Signal,
+    process::{Process, Signal},
     proxy::{Proxy, Setup, simple},
+    tools,
     upstream::Upstream,
     wait::{self, Gate},
     websocket::{self, WebSocket},
@@ -101,6 +104,69 @@ fn what_is_in_flight_ends_well() {
     assert_eq!(proxy.process.exit().code(), Some(0));
 }
 
+/// A worker is held up, by a system call that takes long, while requests and the signal arrive: it
+/// learns of all of them at the same time. What the kernel holds for it by then is served.
+#[test]
+fn what_has_arrived_when_it_closes_is_served() {
+    const TEST: &str = "what_has_arrived_when_it_closes_is_served";
+    const CLIENTS: usize = 16;
+    const QUEUED: usize = 8;
+    let Some(strace) = tools::need(TEST, "strace") else {
+        return;
+    };
+    let upstream = Upstream::fixed("ok");
+    let mut proxy = draining(&upstream.address, "grace: 0s, deadline: 60s");
+    let web = proxy.web();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| Client::connect(web)).collect();
+    let mut holder = Client::connect(web);
+    for client in clients.iter_mut().chain([&mut holder]) {
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    // Half of them wait as those who were quiet for long and hold no buffer, the others as those who
+    // just spoke.
+    assert!(holder.is_silent_for(Duration::from_secs(2)));
+    for client in clients.iter_mut().step_by(2) {
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    let before = upstream.count();
+    let dir = proxy.dir.path().join("strace");
+    fs::create_dir(&dir).unwrap();
+    let worker = proxy.process.thread("worker-0").expect("a worker");
+    let mut command = Command::new(strace);
+    command.args([
+        "-e",
+        "inject=sendto,sendmsg,writev:delay_exit=1000000:when=1",
+    ]);
+    command.args(["-p", &worker.to_string()]);
+    let mut tracer = Process::start(&mut command, "strace", &dir);
+    wait::until("strace to attach", || {
+        (tracer.stderr().contains("attached") || !tracer.is_running()).then_some(())
+    });
+    if !tracer.is_running() {
+        return tools::skip(TEST, "strace may not attach here");
+    }
+    // Its way upstream is the call that takes a second.
+    holder.send(request("GET", "/", &[], b""));
+    wait::until("the worker to be held up", || {
+        (upstream.count() > before).then_some(())
+    });
+    // And some that the worker has not accepted when it closes its socket.
+    clients.extend((0..QUEUED).map(|_| Client::connect(web)));
+    for client in &mut clients {
+        client.send(request("POST", "/arrived", &[], b"body"));
+    }
+    proxy.signal(Signal::Term);
+    for (n, client) in clients.iter_mut().enumerate() {
+        let answer = client.response_to("POST");
+        assert_eq!(answer.text(), "ok", "connection {n}");
+        // It knew, or this shows nothing.
+        assert!(answer.has_token("connection", "close"), "{n}: {answer}");
+    }
+    assert_eq!(upstream.count(), before + 1 + CLIENTS + QUEUED);
+    drop((clients, holder));
+    assert_eq!(proxy.process.exit().code(), Some(0));
+}
+
 #[test]
 fn the_deadline_cuts_what_is_left() {
     let upstream = Upstream::script(|peer| {
@@ -184,8 +250,7 @@ fn drain_by_command_over_the_admin_socket() {
     let Address::Unix(path) = &socket else {
         panic!("{socket}")
     };
-    let mode =
-        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     // Never by a GET.
     let by_get = client::fetch(socket.clone(), "GET", "/drain", &["Host: localhost"]);

@@ -11,5 +11,7 @@ mod admin;
 mod commands;
 mod drain;
 mod examples;
+mod large_reloads;
+mod names;
 mod reload;
 mod reload_under_load;

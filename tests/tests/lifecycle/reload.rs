@@ -96,8 +96,9 @@ fn a_bad_file_changes_nothing_and_says_why() {
             .sum("outrigger_config_last_reload_successful", &[]);
         assert!(gauge.abs() < 0.5, "{gauge}");
     }
-    let log = proxy.process.stderr();
-    assert!(log.contains("protocl"), "the log names the field: {log}");
+    wait::until("the log to name the field", || {
+        proxy.process.stderr().contains("protocl").then_some(())
+    });
     proxy.rewrite(&answering("three"));
     says(&proxy, "three");
 }

@@ -11,3 +11,4 @@ mod access_log;
 mod causes;
 mod faults;
 mod metrics;
+mod own_log;

@@ -10,7 +10,9 @@
 mod addresses;
 mod detection;
 mod ends;
+mod first_speaker;
 mod limits;
+mod passthrough;
 mod proxy_protocol;
 mod transfer;
 

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::{Balancer, Candidates};
 use crate::cluster::PickContext;
 
-/// Slots looked at in search of an endpoint that is open.
+/// Slots looked at in search of an endpoint that takes the key.
 const STEPS: usize = 256;
 
 const NONE: u32 = u32::MAX;
@@ -58,7 +58,7 @@ impl Balancer for Maglev {
                 Table::Narrow(slots) => slots.get(slot).map(|it| usize::from(*it)),
                 Table::Wide(slots) => slots.get(slot).map(|it| *it as usize),
             })
-            .find(|index| among.is_open(*index, cx))
+            .find(|index| among.admits_key(*index, hash, cx))
             .or_else(|| among.any(start, cx))
     }
 }

@@ -22,6 +22,7 @@ mod tests;
 use std::sync::Arc;
 
 use outrigger_config::model::{Balance, HashOn};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{PickContext, endpoint::Endpoint};
 
@@ -115,13 +116,29 @@ impl<'a> Candidates<'a> {
         if !self.is_open(index, cx) {
             return false;
         }
-        if self.slow_start == 0 {
-            return true;
-        }
-        let warmth = self
-            .get(index)
-            .map_or(1.0, |it| it.warmth(self.slow_start, cx.now));
+        let warmth = self.warmth(index, cx);
         warmth >= 1.0 || cx.unit() < warmth
+    }
+
+    /// [`Self::is_open`], and while the endpoint is in slow start only for a part of all keys that
+    /// grows with it: each key comes to it once and stays, in every proxy at the same warmth.
+    fn admits_key(&self, index: usize, key: u64, cx: &PickContext<'_>) -> bool {
+        /// A number of 24 bits to a part of one, as exact as an `f32` can be.
+        const UNIT: f32 = 1.0 / (1 << 24) as f32;
+        if !self.is_open(index, cx) {
+            return false;
+        }
+        let warmth = self.warmth(index, cx);
+        let place = |it: &Endpoint| (xxh3_64_with_seed(it.name.as_bytes(), key) >> 40) as f32;
+        warmth >= 1.0 || self.get(index).map_or(0.0, place) * UNIT < warmth
+    }
+
+    fn warmth(&self, index: usize, cx: &PickContext<'_>) -> f32 {
+        if self.slow_start == 0 {
+            return 1.0;
+        }
+        self.get(index)
+            .map_or(1.0, |it| it.warmth(self.slow_start, cx.now))
     }
 
     /// The first open endpoint from `start` on, round the list; where none is open, the first

@@ -18,7 +18,7 @@ const POINTS: u64 = 128;
 /// Points of a ring (Envoy's bound): 64 MiB.
 const MOST: u64 = 8 << 20;
 
-/// Steps along the ring in search of an endpoint that is open.
+/// Steps along the ring in search of an endpoint that takes the key.
 const STEPS: usize = 256;
 
 #[derive(Debug)]
@@ -65,7 +65,12 @@ fn points_of(weights: &[u64], min_size: u64) -> Vec<u64> {
     let points = |weight: u64, per_unit: u64| (weight * per_unit).div_ceil(unit);
     let sum = |per_unit| weights.iter().map(|it| points(*it, per_unit)).sum::<u64>();
 
-    let mut per_unit = POINTS * min_size.min(MOST).div_ceil(sum(POINTS).max(1)).max(1);
+    let min_size = min_size.min(MOST);
+    let mut per_unit = POINTS * min_size.div_ceil(sum(POINTS).max(1)).max(1);
+    // Small weights are rounded up less by then: by a part in 128 it may still be too few.
+    while sum(per_unit) < min_size {
+        per_unit += POINTS;
+    }
     while sum(per_unit) > MOST && per_unit > 1 {
         per_unit /= 2;
     }
@@ -75,7 +80,8 @@ fn points_of(weights: &[u64], min_size: u64) -> Vec<u64> {
 impl Balancer for RingHash {
     fn pick(&self, among: &Candidates<'_>, cx: &PickContext<'_>) -> Option<usize> {
         // Without anything to hash, a random place on the ring is a random endpoint by weight.
-        let hash = (cx.hash.unwrap_or_else(|| cx.bits()) >> 32) as u32;
+        let key = cx.hash.unwrap_or_else(|| cx.bits());
+        let hash = (key >> 32) as u32;
         let start = self.points.partition_point(|point| point.hash < hash);
         let (before, after) = self.points.split_at_checked(start)?;
         after
@@ -83,7 +89,7 @@ impl Balancer for RingHash {
             .chain(before)
             .take(STEPS)
             .map(|point| point.endpoint as usize)
-            .find(|index| among.is_open(*index, cx))
+            .find(|index| among.admits_key(*index, key, cx))
             .or_else(|| among.any(hash as usize, cx))
     }
 }
@@ -109,7 +115,12 @@ mod tests {
 
         let many = points_of(&vec![1; 100_000], 1_024).iter().sum::<u64>();
         assert!(many <= MOST, "{many}");
-        let large = points_of(&[7, 9], 8_388_608).iter().sum::<u64>();
-        assert!((4_194_304..=MOST).contains(&large), "{large}");
+        // The largest that may be configured.
+        let least = 4_194_304;
+        let many = vec![1; 40_000];
+        for weights in [&[1][..], &[7, 9], &[1; 3], &[65_535, 1], &many] {
+            let sum = points_of(weights, least).iter().sum::<u64>();
+            assert!((least..=MOST).contains(&sum), "{} {sum}", weights.len());
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::net::{
 };
 
 fn listen(address: &BindAddress) -> (Listener, BindAddress) {
-    let bound = Bound::bind("web", address, &ListenOptions::default(), 1).unwrap();
+    let bound = Bound::bind(address, &ListenOptions::default(), 1).unwrap();
     let address = bound.address().clone();
     let socket = bound.into_sockets().pop().unwrap();
     (socket.into_listener().unwrap(), address)

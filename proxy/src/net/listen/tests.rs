@@ -14,7 +14,7 @@ fn bind(
     options: &ListenOptions,
     workers: usize,
 ) -> Result<Bound, BindError> {
-    Bound::bind("web", address, options, workers)
+    Bound::bind(address, options, workers)
 }
 
 fn loopback() -> BindAddress {
@@ -63,7 +63,7 @@ fn a_port_in_use_is_an_error_that_says_which_and_why() {
         let port = tcp(&first).port();
         assert_eq!(
             error.to_string(),
-            format!("listener web: cannot bind 127.0.0.1:{port}: Address in use (os error 98)")
+            format!("cannot bind 127.0.0.1:{port}: Address in use (os error 98)")
                 .replace("Address in use", "Address already in use"),
         );
         let own = ListenOptions {

@@ -30,6 +30,9 @@ pub(crate) struct Record<'a> {
     /// As forwarded. What follows `?` is cut off here.
     pub(crate) path: Option<&'a [u8]>,
     pub(crate) protocol: Option<&'static str>,
+    /// The name that a TLS connection asks for, and the protocols that it offers.
+    pub(crate) sni: Option<&'a [u8]>,
+    pub(crate) alpn: Option<&'a [u8]>,
     /// Sent to the client, or that of the cause where nothing could be sent.
     pub(crate) status: Option<u16>,
     /// Bytes of the body, or of the connection, from and to the client.
@@ -82,6 +85,8 @@ impl<'a> Record<'a> {
             host: None,
             path: None,
             protocol: None,
+            sni: None,
+            alpn: None,
             status: None,
             received: 0,
             sent: 0,
@@ -135,6 +140,8 @@ impl<'a> Record<'a> {
             line.bytes(key, path, PATH);
         });
         line.maybe("protocol", self.protocol, Line::word);
+        line.maybe("sni", self.sni, short);
+        line.maybe("alpn", self.alpn, short);
         line.maybe("status", self.status.map(u64::from), Line::number);
         line.number("received", self.received);
         line.number("sent", self.sent);
@@ -431,6 +438,8 @@ mod tests {
             method: bytes,
             host: bytes,
             path: bytes,
+            sni: bytes,
+            alpn: bytes,
             request_id: bytes,
             traceparent: bytes,
             user_agent: bytes,
@@ -449,6 +458,8 @@ mod tests {
                 method: Some(&a),
                 path: Some(b.as_bytes()),
                 host: Some(&a),
+                sni: Some(&a),
+                alpn: Some(&a),
                 user_agent: Some(b.as_bytes()),
                 request_id: Some(&a),
                 traceparent: Some(&a),

@@ -6,7 +6,10 @@ use prometheus_client::metrics::MetricType;
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::Cause;
+use crate::{
+    error::Cause,
+    telemetry::metrics::{EarlyDial, Spoke},
+};
 
 fn scrape(metrics: &Metrics) -> String {
     let mut out = String::new();
@@ -16,6 +19,7 @@ fn scrape(metrics: &Metrics) -> String {
         resident_bytes: 4 << 20,
         cpu_seconds: 1.5,
         open_fds: 12,
+        log_lost: 0,
     };
     metrics.encode(system, &mut out);
     out
@@ -32,6 +36,8 @@ fn busy() -> Metrics {
         cells.received.add(100);
         cells.sent.add(1_000);
         cells.failures.inc(Cause::NoRoute);
+        cells.spoke(Spoke::Silent);
+        cells.dialed_early(EarlyDial::InVain);
     }
     let route = metrics.route("shop");
     let cells = route.at(1);
@@ -47,7 +53,7 @@ fn busy() -> Metrics {
     cells.responses[5].inc();
     cells.latency.observe(Duration::from_micros(800));
     metrics.worker().at(0).panics.inc();
-    metrics.config_applied(7, "ab\"c");
+    metrics.config_applied(7, "ab\"c", true);
     metrics.access_log().lines.fetch_add(3, Relaxed);
     metrics
 }
@@ -62,6 +68,8 @@ fn samples_read_as_they_should() {
         r#"outrigger_connections_total{listener="web"} 4"#,
         r#"outrigger_connections_active{listener="web"} 2"#,
         r#"outrigger_bytes_total{listener="web",direction="received"} 200"#,
+        r#"outrigger_connections_detected_total{listener="web",protocol="none"} 2"#,
+        r#"outrigger_early_dials_total{listener="web",outcome="in_vain"} 2"#,
         r#"outrigger_requests_total{route="shop",class="none"} 1"#,
         r#"outrigger_requests_total{route="shop",class="2xx"} 1"#,
         r#"outrigger_failures_total{scope="listener",name="web",cause="route_not_found"} 2"#,
@@ -246,12 +254,12 @@ fn a_rejected_configuration_shows_until_one_is_applied() {
         line.expect("is always shown").to_owned()
     };
     assert_eq!(successful(&metrics), "0");
-    metrics.config_applied(1, "one");
+    metrics.config_applied(1, "one", true);
     assert_eq!(successful(&metrics), "1");
     metrics.config_rejected();
     assert_eq!(successful(&metrics), "0");
     assert!(scrape(&metrics).contains("outrigger_config_generation 1\n"));
-    metrics.config_applied(2, "two");
+    metrics.config_applied(2, "two", true);
     assert_eq!(successful(&metrics), "1");
 }
 

@@ -1,4 +1,4 @@
-//! Character classes and small grammars of RFC 9110 and 9112, as tables and plain functions.
+//! Character classes and small grammars of RFC 9110, 9112 and 9113, as tables and plain functions.
 
 /// `tchar` (RFC 9110 section 5.6.2).
 const TOKEN: [bool; 256] = {
@@ -14,17 +14,17 @@ const TOKEN: [bool; 256] = {
 };
 
 #[allow(clippy::indexing_slicing, reason = "a byte is below 256")]
-pub(super) fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     TOKEN[byte as usize]
 }
 
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|b| is_token_byte(*b))
 }
 
 /// Field content: tab, space, visible ASCII and obs-text (RFC 9110 section 5.5). The fold has no
 /// early exit, so that it compiles to vector code.
-pub(super) fn is_field_content(bytes: &[u8]) -> bool {
+pub(crate) fn is_field_content(bytes: &[u8]) -> bool {
     !bytes.iter().fold(false, |bad, b| {
         bad | (*b < 0x20 && *b != b'\t') | (*b == 0x7f)
     })
@@ -32,7 +32,7 @@ pub(super) fn is_field_content(bytes: &[u8]) -> bool {
 
 /// Visible ASCII without space, `#`, `"`, `<`, `>`: what a request target may hold. RFC 3986 allows
 /// less (`{`, `|`, `^`, backslash and backtick are sent by browsers and harmless here).
-pub(super) fn is_target(bytes: &[u8]) -> bool {
+pub(crate) fn is_target(bytes: &[u8]) -> bool {
     !bytes.iter().fold(false, |bad, b| {
         bad | (*b <= 0x20)
             | (*b >= 0x7f)
@@ -44,7 +44,7 @@ pub(super) fn is_target(bytes: &[u8]) -> bool {
 }
 
 /// Without blanks (space, tab) at its ends.
-pub(super) fn trim(bytes: &[u8], start: usize, end: usize) -> (usize, usize) {
+pub(crate) fn trim(bytes: &[u8], start: usize, end: usize) -> (usize, usize) {
     let blank = |at: usize| matches!(bytes.get(at), Some(b' ' | b'\t'));
     let (mut start, mut end) = (start, end);
     while start < end && blank(start) {
@@ -57,15 +57,21 @@ pub(super) fn trim(bytes: &[u8], start: usize, end: usize) -> (usize, usize) {
 }
 
 /// Elements of a comma-separated list (RFC 9110 section 5.6.1), trimmed, empty ones left out.
-pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split(|b| *b == b',')
         .map(<[u8]>::trim_ascii)
         .filter(|e| !e.is_empty())
 }
 
+/// `protocol-name [ "/" protocol-version ]` (RFC 9110 section 7.8).
+pub(crate) fn is_protocol(bytes: &[u8]) -> bool {
+    let mut parts = bytes.splitn(2, |b| *b == b'/');
+    parts.all(is_token)
+}
+
 /// `1*DIGIT` without sign, blank or overflow.
-pub(super) fn decimal(bytes: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() || bytes.len() > 19 || !bytes.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -75,7 +81,7 @@ pub(super) fn decimal(bytes: &[u8]) -> Option<u64> {
 }
 
 /// `uri-host [ ":" port ]` (RFC 9110 section 7.2), strict: no userinfo, no empty host, a port that is a number.
-pub(super) fn is_authority(bytes: &[u8]) -> bool {
+pub(crate) fn is_authority(bytes: &[u8]) -> bool {
     let (host, port) = if bytes.first() == Some(&b'[') {
         let Some(close) = memchr::memchr(b']', bytes) else {
             return false;
@@ -97,6 +103,12 @@ pub(super) fn is_authority(bytes: &[u8]) -> bool {
     };
     let port_ok = port.is_none_or(|p| p.len() <= 5 && decimal(p).is_some_and(|n| n <= 65_535));
     port_ok && is_host(host)
+}
+
+/// Whether a valid authority names a port. Colons stand within an IPv6 literal, too.
+pub(crate) fn has_port(authority: &[u8]) -> bool {
+    let host = memchr::memchr(b']', authority).unwrap_or(0);
+    memchr::memchr(b':', authority.get(host..).unwrap_or_default()).is_some()
 }
 
 fn is_host(host: &[u8]) -> bool {
@@ -140,6 +152,35 @@ mod tests {
             "a%41", "a:1:2", "::1", "a,b", "\u{e9}",
         ] {
             assert!(!is_authority(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn protocols() {
+        for (protocol, expected) in [
+            ("websocket", true),
+            ("HTTP/2.0", true),
+            ("", false),
+            ("/", false),
+            ("a/", false),
+            ("/a", false),
+            ("a/b/c", false),
+            ("a b", false),
+            ("a,b", false),
+        ] {
+            assert_eq!(is_protocol(protocol.as_bytes()), expected, "{protocol}");
+        }
+    }
+
+    #[test]
+    fn ports() {
+        for (authority, expected) in [
+            ("a", false),
+            ("a:1", true),
+            ("[::1]", false),
+            ("[::1]:1", true),
+        ] {
+            assert_eq!(has_port(authority.as_bytes()), expected, "{authority}");
         }
     }
 

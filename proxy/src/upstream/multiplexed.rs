@@ -1,0 +1,347 @@
+//! HTTP/2 connections of one worker to one endpoint, and the streams that requests hold on them.
+//!
+//! A request takes a stream of the first connection that has one left; only when none has, another
+//! connection is made, and while that is done those who come wait for it. A connection that is
+//! asked to go, too old, or broken gets no more streams and ends when its last one does.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use h2::{
+    SendStream,
+    client::{ResponseFuture, SendRequest},
+};
+use http::Request;
+
+use super::{
+    Origin, Want,
+    pool::{Pool, Pools},
+};
+use crate::{
+    cluster::{Cluster, endpoint::Place},
+    error::{Cause, Failure},
+    h2::{
+        self as http2,
+        abuse::{Limits, Role},
+        io::{self, Bounds, Handle, Parts, link},
+    },
+    timer::now,
+};
+
+/// One HTTP/2 connection.
+struct Link {
+    cluster: Arc<Cluster>,
+    sender: RefCell<SendRequest<Bytes>>,
+    /// Streams in use.
+    streams: Cell<u32>,
+    /// Streams that were used, ever.
+    requests: Cell<u32>,
+    opened: u64,
+    idle_since: Cell<u64>,
+    /// It gets no more streams.
+    leaving: Cell<bool>,
+}
+
+/// One stream's place on a connection, until it is dropped.
+pub(crate) struct Lease {
+    link: Rc<Link>,
+    pool: Rc<Pool>,
+}
+
+/// What ends with the connection: its place in the pool, and its count.
+struct Standing {
+    pool: Rc<Pool>,
+    cluster: Arc<Cluster>,
+    worker: usize,
+    _place: Place,
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.cluster.cells.at(self.worker).connections.dec();
+        self.pool.left();
+    }
+}
+
+impl Pools {
+    /// A stream to an endpoint.
+    ///
+    /// # Errors
+    /// Causes of connecting, or [`Cause::PoolFull`], [`Cause::PoolTimeout`]. Nothing was sent.
+    pub(crate) async fn acquire_stream(&self, want: Want<'_>) -> Result<(Lease, Origin), Failure> {
+        let pool = self.of(want.endpoint);
+        let settings = &want.cluster.config.pool;
+        let mut waited = false;
+        loop {
+            // Who comes now does not overtake who waits.
+            if waited || pool.nobody_waits() {
+                if let Some(lease) = pool.stream(now_or(want.now, waited)) {
+                    want.cluster.cells.at(want.worker).reused.inc();
+                    return Ok((lease, Origin::Reused));
+                }
+                if !pool.links.connecting.get()
+                    && let Some(place) = pool.place(settings)
+                {
+                    let lease = pool.establish(&want, place).await?;
+                    return Ok((lease, Origin::Fresh));
+                }
+            }
+            waited = true;
+            let found = pool
+                .wait(&want, || {
+                    pool.stream(now())
+                        .map(Found::Stream)
+                        .or_else(|| (!pool.links.connecting.get()).then_some(Found::Turn))
+                })
+                .await?;
+            if let Found::Stream(lease) = found {
+                return Ok((lease, Origin::Reused));
+            }
+        }
+    }
+}
+
+/// What waiting brought.
+enum Found {
+    Stream(Lease),
+    /// Nobody connects any more.
+    Turn,
+}
+
+fn now_or(at: u64, waited: bool) -> u64 {
+    if waited { now() } else { at }
+}
+
+/// All HTTP/2 connections to one endpoint.
+#[derive(Default)]
+pub(super) struct Links {
+    list: RefCell<Vec<Rc<Link>>>,
+    /// One is being made.
+    connecting: Cell<bool>,
+}
+
+impl Links {
+    /// Lets go of connections that are idle for too long or too old, or of all where the endpoint is `gone`.
+    pub(super) fn sweep(&self, now: u64, gone: bool) {
+        self.retain(|link| {
+            let settings = &link.cluster.config.pool;
+            let idle = link.streams.get() == 0
+                && now.saturating_sub(link.idle_since.get())
+                    > settings.idle_timeout.as_nanos() as u64;
+            !(gone || idle || link.is_spent(now))
+        });
+    }
+
+    /// Lets go of every connection that nobody uses.
+    pub(super) fn close_idle(&self) {
+        self.retain(|link| link.streams.get() > 0);
+    }
+
+    /// Dropped outside of the borrow: the last owner of a connection tells its task.
+    fn retain(&self, stays: impl Fn(&Link) -> bool) {
+        let mut gone = Vec::new();
+        self.list.borrow_mut().retain(|link| {
+            let stays = stays(link);
+            if !stays {
+                link.leaving.set(true);
+                gone.push(Rc::clone(link));
+            }
+            stays
+        });
+        drop(gone);
+    }
+
+    fn forget(&self, link: &Rc<Link>) {
+        link.leaving.set(true);
+        self.list.borrow_mut().retain(|l| !Rc::ptr_eq(l, link));
+    }
+}
+
+impl Pool {
+    /// A place on a connection that has one left.
+    fn stream(self: &Rc<Self>, now: u64) -> Option<Lease> {
+        loop {
+            let link = {
+                let list = self.links.list.borrow();
+                Rc::clone(list.iter().find(|l| l.has_room())?)
+            };
+            // Without a system call: whether the peer still takes requests.
+            let ready = link
+                .sender
+                .borrow_mut()
+                .poll_ready(&mut Context::from_waker(Waker::noop()));
+            if link.is_spent(now) || matches!(ready, Poll::Ready(Err(_))) {
+                self.links.forget(&link);
+                continue;
+            }
+            link.requests.set(link.requests.get().saturating_add(1));
+            return Some(self.lease(link));
+        }
+    }
+
+    fn lease(self: &Rc<Self>, link: Rc<Link>) -> Lease {
+        link.streams.set(link.streams.get() + 1);
+        Lease {
+            link,
+            pool: Rc::clone(self),
+        }
+    }
+
+    /// Makes a connection and takes its first stream.
+    async fn establish(self: &Rc<Self>, want: &Want<'_>, place: Place) -> Result<Lease, Failure> {
+        self.links.connecting.set(true);
+        let _connecting = Connecting(self);
+        let (stream, room, opened) = self.dial(want).await?;
+        let settings = &want.cluster.config.http2;
+        let head = want.cluster.config.max_header_size.0 as u32;
+        let (io, handle) = link(Parts {
+            stream,
+            first: &[],
+            role: Role::Client,
+            bounds: Bounds::default(),
+            // It is ours to choose whom we connect to.
+            limits: &Limits::peers(head),
+            spare: want.spare,
+        });
+        let builder = http2::client_builder(settings, head);
+        // Sends our preface and settings, and waits for nothing.
+        let handshake = builder.handshake::<_, Bytes>(io).await;
+        let (sender, connection) =
+            handshake.map_err(|_| Failure::new(Cause::BadResponse, "HTTP/2 handshake"))?;
+        let standing = Standing {
+            pool: Rc::clone(self),
+            cluster: Arc::clone(want.cluster),
+            worker: want.worker,
+            _place: place,
+        };
+        std::mem::forget(room);
+        want.cluster.cells.at(want.worker).connections.inc();
+        let link = Rc::new(Link {
+            cluster: Arc::clone(want.cluster),
+            sender: RefCell::new(sender),
+            streams: Cell::new(0),
+            requests: Cell::new(1),
+            opened,
+            idle_since: Cell::new(opened),
+            leaving: Cell::new(false),
+        });
+        tokio::task::spawn_local(drive(
+            Rc::clone(self),
+            Rc::downgrade(&link),
+            standing,
+            connection,
+            handle,
+        ));
+        self.links.list.borrow_mut().push(Rc::clone(&link));
+        Ok(self.lease(link))
+    }
+}
+
+/// Lets those go on who wait for a connection that is made.
+struct Connecting<'a>(&'a Rc<Pool>);
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        self.0.links.connecting.set(false);
+        self.0.wake_all();
+    }
+}
+
+/// Drives a connection to its end. It ends by itself when nobody can open streams any more and the
+/// last one is done.
+async fn drive(
+    pool: Rc<Pool>,
+    link: std::rc::Weak<Link>,
+    standing: Standing,
+    mut connection: h2::client::Connection<io::Link, Bytes>,
+    handle: Handle,
+) {
+    let windows = standing.cluster.config.http2.clone();
+    let mut bdp = http2::bdp(connection.ping_pong(), &windows);
+    let result = poll_fn(|cx| {
+        let polled = Pin::new(&mut connection).poll(cx);
+        if polled.is_ready() {
+            return polled;
+        }
+        let received = handle.take_received();
+        if let Some(bdp) = &mut bdp
+            && let Some(window) = bdp.poll(cx, received, now)
+        {
+            connection.set_target_window_size(window.max(http2::connection_window(&windows)));
+            // Fails where the last change is not acknowledged yet; the next one says more.
+            let _ = connection.set_initial_window_size(window);
+            cx.waker().wake_by_ref();
+        }
+        // Fails where the connection does, which reading says.
+        let _ = handle.poll_flush_turn(cx);
+        match handle.flood() {
+            Some(_) => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
+    })
+    .await;
+    if let Some(flood) = handle.flood() {
+        let why = flood.detail();
+        tracing::warn!(cluster = %standing.cluster.name, why, "an endpoint misuses HTTP/2");
+    } else if let Err(error) = &result {
+        tracing::debug!(cluster = %standing.cluster.name, %error, "HTTP/2 connection to an endpoint ended");
+    }
+    if let Some(link) = link.upgrade() {
+        pool.links.forget(&link);
+    }
+    drop(standing);
+    pool.wake_all();
+}
+
+impl Link {
+    fn has_room(&self) -> bool {
+        let theirs = self.sender.borrow().current_max_send_streams();
+        let limit = theirs.min(self.cluster.config.http2.max_streams as usize);
+        !self.leaving.get() && (self.streams.get() as usize) < limit
+    }
+
+    fn is_spent(&self, now: u64) -> bool {
+        let settings = &self.cluster.config.pool;
+        let too_old = !settings.max_lifetime.is_zero()
+            && now.saturating_sub(self.opened) >= settings.max_lifetime.as_nanos() as u64;
+        too_old || (settings.max_requests > 0 && self.requests.get() >= settings.max_requests)
+    }
+}
+
+impl Lease {
+    /// Sends a request's head. `end`: nothing follows.
+    ///
+    /// # Errors
+    /// The connection takes no more requests: nothing was sent.
+    pub(crate) fn send(
+        &self,
+        request: Request<()>,
+        end: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), Failure> {
+        let sent = self.link.sender.borrow_mut().send_request(request, end);
+        sent.map_err(|_| {
+            self.pool.links.forget(&self.link);
+            Failure::new(
+                Cause::UpstreamClosed,
+                "the connection takes no more requests",
+            )
+        })
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.link.streams.set(self.link.streams.get() - 1);
+        if self.link.streams.get() == 0 {
+            self.link.idle_since.set(now());
+        }
+        self.pool.wake_one();
+    }
+}
