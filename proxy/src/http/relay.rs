@@ -58,7 +58,7 @@ pub(super) struct Relay {
     touched: bool,
     pub(super) moved: u64,
     pub(super) progressed: bool,
-    pub(super) grpc_status: Option<u8>,
+    pub(super) grpc_status: Option<u32>,
 }
 
 /// How the body comes.
@@ -327,6 +327,7 @@ impl Relay {
                         let section = trailers.of(raw);
                         let map = http2::write_trailers(section, &self.limits, self.from_upstream)
                             .map_err(Broken::Framing)?;
+                        self.grpc_status = http2::grpc_status(&map);
                         self.trailers = (!map.is_empty()).then_some(map);
                         bytes::Buf::advance(raw, skip);
                         self.ended = true;
