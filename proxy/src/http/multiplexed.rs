@@ -11,6 +11,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -32,6 +33,7 @@ use crate::{
     },
     message::RequestHead,
     shared::State,
+    telemetry::access_log::{Kind, Record},
     timer::now,
 };
 
@@ -70,6 +72,11 @@ pub(super) async fn serve(mut conn: Box<Conn>, state: Box<State>) {
     let mut handshake = pin!(builder.handshake::<_, Bytes>(io));
     let ready = poll_fn(|cx| {
         if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
+            if let Err(error) = &done
+                && let Some(failure) = handle.failure(error)
+            {
+                book(&conn, &failure);
+            }
             return Poll::Ready(done.ok());
         }
         let _ = handle.poll_flush_turn(cx);
@@ -126,8 +133,14 @@ impl Shared {
             .await;
             match accepted {
                 Some(Some(Ok((request, respond)))) => self.start(request, respond),
-                // The client left, or the connection broke, or was asked to leave and has.
-                Some(Some(Err(_)) | None) | None => return,
+                Some(Some(Err(error))) => {
+                    if let Some(failure) = handle.failure(&error) {
+                        book(&self.conn, &failure);
+                    }
+                    return;
+                }
+                // The client left, or was asked to leave and has.
+                Some(None) | None => return,
             }
         }
     }
@@ -197,11 +210,8 @@ impl Shared {
         let Some(flood) = handle.flood() else {
             return Poll::Pending;
         };
-        let conn = &self.conn;
         let failure = Failure::new(flood.cause(Role::Server), flood.detail());
-        let cells = conn.listener.cells.at(conn.worker.id);
-        cells.failures.inc(failure.cause);
-        tracing::debug!(client = ?conn.peer, %failure, "a client misuses HTTP/2");
+        book(&self.conn, &failure);
         connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         // What is left to say fits the socket of a peer that reads; another one learns it from the end.
         let _ = connection.poll_closed(cx);
@@ -219,7 +229,7 @@ impl Shared {
         let conn = &self.conn;
         let settings = &conn.listener.http;
         let now = now();
-        let next = |since: u64, after: std::time::Duration| {
+        let next = |since: u64, after: Duration| {
             let at = since.saturating_add(after.as_nanos() as u64);
             if at > now {
                 at
@@ -235,6 +245,22 @@ impl Shared {
         } else {
             idle.min(next(conn.opened, settings.max_lifetime))
         });
+    }
+}
+
+/// Counts and logs a connection that its client made us end.
+fn book(conn: &Conn, failure: &Failure) {
+    let cells = conn.listener.cells.at(conn.worker.id);
+    cells.failures.inc(failure.cause);
+    if let Some(log) = conn.worker.log() {
+        let mut record = Record::new(SystemTime::now(), Kind::Tcp, &conn.listener.name);
+        record.client = conn.peer;
+        record.protocol = Some("HTTP/2");
+        record.duration = Duration::from_nanos(now().saturating_sub(conn.opened));
+        record.cause = Some(failure.cause);
+        record.detail = failure.detail;
+        record.time -= record.duration;
+        log.log(&record);
     }
 }
 

@@ -41,7 +41,7 @@ impl Bench {
         let proxy = Proxy::start(&format!(
             "listeners:\n  - {{ name: web, bind: '127.0.0.1:0', protocol: auto, http: {{ {http} }} }}\n\
              routes:\n  - {{ name: all, rules: [{{ backends: [{{ cluster: back }}] }}] }}\n\
-             clusters:\n  - {{ name: back, endpoints: ['{}'], pool: {{ max_connections: 10_000 }} }}\n",
+             clusters:\n  - {{ name: back, endpoints: ['{}'], pool: {{ max_connections: 10000 }} }}\n",
             up.address
         ));
         let bench = Self { proxy, up };
