@@ -1,21 +1,9 @@
-//! Clients that take nothing of what they asked for (S34), and as many of them as come at once
-//! (decision 18).
-
-use std::{
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    time::Duration,
-};
-
-use socket2::SockRef;
+//! Clients that take nothing of what they asked for (S34).
 
 use outrigger_tests::{
-    client,
-    frames::{Client, Frame, request, setting},
-    proxy::Setup,
+    frames::{Frame, request, setting},
     upstream::Upstream,
     wait,
-    wire::Address,
 };
 
 use super::bench::Bench;
@@ -96,110 +84,4 @@ fn one_stalled_stream_does_not_hold_its_neighbours() {
         left -= more;
     }
     assert_eq!(client.whole(stalled).body.len(), LARGE);
-}
-
-/// What all stalled streams together may take.
-const BUDGET: usize = 64 << 20;
-const CONNECTIONS: usize = 50;
-const STREAMS: usize = 100;
-
-/// A back end that answers every connection with the beginning of a large response, as much as is
-/// taken, and keeps it open: one thread for thousands.
-fn pouring() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    // Thousands of connections come at once: they are to be queued and not to be tried again.
-    SockRef::from(&listener).listen(4_096).unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let mut kept = Vec::new();
-        let body = vec![b'x'; 1 << 20];
-        while let Ok((stream, _)) = listener.accept() {
-            if let Some(stream) = pour(stream, &body) {
-                kept.push(stream);
-            }
-        }
-    });
-    address
-}
-
-fn pour(mut stream: TcpStream, body: &[u8]) -> Option<TcpStream> {
-    let mut head = [0; 4_096];
-    let mut length = 0;
-    while !head[..length].ends_with(b"\r\n\r\n") {
-        length += Some(stream.read(&mut head[length..]).ok()?).filter(|n| *n > 0)?;
-    }
-    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n";
-    stream.write_all(answer.as_bytes()).ok()?;
-    stream.set_nonblocking(true).ok()?;
-    let _ = stream.write(body);
-    Some(stream)
-}
-
-#[test]
-fn stalled_streams_of_many_connections_share_a_budget() {
-    let ok = Upstream::fixed("ok");
-    let descriptors = 2 * u32::try_from(CONNECTIONS * STREAMS).unwrap();
-    let proxy = Setup::new(&format!(
-        "listeners:\n  - {{ name: web, bind: '127.0.0.1:0', protocol: auto }}\n\
-         routes:\n  - {{ name: all, rules: [{{ matches: [{{ path: {{ exact: /large }} }}], backends: [{{ cluster: large }}] }}, {{ backends: [{{ cluster: ok }}] }}] }}\n\
-         clusters:\n  - {{ name: large, endpoints: ['{}'], pool: {{ max_connections: 10000, max_pending: 10000, pending_timeout: 1m }} }}\n\
-         \x20 - {{ name: ok, endpoints: ['{}'] }}\n",
-        pouring(),
-        ok.address,
-    ))
-    .mesh("limits: { stream_buffers: 32MiB }")
-    .descriptors(descriptors)
-    .start();
-    let bench = Bench { proxy, up: ok };
-    let address = Address::from(bench.proxy.web());
-    assert_eq!(client::get(bench.proxy.web(), "/").status(), 200);
-    let before = bench.memory();
-    let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| stalled(&address)).collect();
-    // Every stream has its head, and as much of its body as its window holds, or was reset.
-    let mut stalled = 0;
-    for client in &mut clients {
-        for stream in streams() {
-            let message = client.head(stream);
-            assert!(message.reset.is_some() || message.status() == 200);
-            stalled += usize::from(message.reset.is_none());
-        }
-    }
-    eprintln!("{stalled}");
-    let grown = bench.memory().saturating_sub(before);
-    assert!(grown < BUDGET, "{} MiB", grown >> 20);
-    // Other connections, and a live stream of each, go on.
-    assert_eq!(Client::connect(address).get("/").body, b"ok");
-    for client in &mut clients {
-        let live = client.open(request("GET", "/", &[]), true);
-        assert_eq!(client.whole(live).body, b"ok");
-    }
-    assert_eq!(client::get(bench.proxy.web(), "/").status(), 200);
-    let grown = bench.memory().saturating_sub(before);
-    assert!(grown < BUDGET, "{} MiB", grown >> 20);
-    // What they took is given back.
-    drop(clients);
-    wait::until_within(Duration::from_secs(30), "its memory", || {
-        (bench.memory() < before + BUDGET / 4).then_some(())
-    });
-}
-
-/// All streams but one, which is to live.
-fn streams() -> impl Iterator<Item = u32> {
-    (0..u32::try_from(STREAMS).unwrap() - 1).map(|n| 2 * n + 1)
-}
-
-/// A client whose streams are open wide and of which it reads nothing.
-fn stalled(address: &Address) -> Client {
-    let mut client =
-        Client::connect_with(address.clone(), &[(setting::INITIAL_WINDOW_SIZE, 16_384)]);
-    client.refills = false;
-    client.send(&Frame::window_update(0, 1 << 30));
-    let opened: Vec<_> = streams()
-        .map(|_| {
-            let stream = client.stream();
-            Frame::headers(stream, request("GET", "/large", &[])).end_stream()
-        })
-        .collect();
-    client.send_all(&opened);
-    client
 }
