@@ -24,10 +24,11 @@ use self::tests::Tally;
 use super::{
     abuse::{Flood, Judge, Limits, Role},
     meter::{Fate, Kind, Meter},
+    queue::Queue,
 };
 use crate::{
     error::{Cause, Failure},
-    net::{buffer::Buffer, stream::Stream},
+    net::{behind::Behind, buffer::Buffer, stream::Stream},
     timer::now,
 };
 
@@ -94,6 +95,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) bounds: Bounds,
     pub(crate) limits: &'a Limits,
     pub(crate) spare: &'a Spare,
+    /// What all payload counts against that waits for its socket.
+    pub(crate) behind: &'a Behind,
 }
 
 /// A connection's bytes, as the h2 crate has them.
@@ -110,6 +113,10 @@ const PENDING_RESETS: usize = 1_000;
 /// is forgotten makes h2 reset it anew, and the peer is blamed.
 const REMEMBERED_RESETS: usize = 1_000;
 
+/// What h2 may hold of one stream's payload, which its window and ours let it have, until it is
+/// written: as much as is collected for one send.
+const SEND_BUFFER: usize = 64 * 1024;
+
 /// A server's settings of h2 to begin with. What h2 counts over a connection's whole life would
 /// end one that lives for weeks; the judge of its [`Link`] holds rates instead.
 pub(crate) fn server() -> h2::server::Builder {
@@ -117,7 +124,8 @@ pub(crate) fn server() -> h2::server::Builder {
     builder
         .max_local_error_reset_streams(None)
         .max_pending_accept_reset_streams(PENDING_RESETS)
-        .max_concurrent_reset_streams(REMEMBERED_RESETS);
+        .max_concurrent_reset_streams(REMEMBERED_RESETS)
+        .max_send_buffer_size(SEND_BUFFER);
     builder
 }
 
@@ -128,6 +136,7 @@ pub(crate) fn client() -> h2::client::Builder {
         .max_local_error_reset_streams(None)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_concurrent_reset_streams(REMEMBERED_RESETS)
+        .max_send_buffer_size(SEND_BUFFER)
         .enable_push(false);
     builder
 }
@@ -144,6 +153,7 @@ pub(crate) fn link(parts: Parts<'_>) -> (Link, Handle) {
             bounds: parts.bounds,
             spare: parts.spare.clone(),
             failed: None,
+            blocked_at: None,
             meter: Meter::new(parts.role == Role::Client),
         },
         inbound: Meter::new(parts.role == Role::Server),
@@ -153,6 +163,7 @@ pub(crate) fn link(parts: Parts<'_>) -> (Link, Handle) {
         flood: None,
         bomb: false,
         received: 0,
+        queue: Queue::new(parts.behind),
         #[cfg(test)]
         tally: Tally::default(),
     }));
@@ -173,6 +184,7 @@ struct Inner {
     /// Whether h2 told the peer that its headers grow too large when they are decoded.
     bomb: bool,
     received: u64,
+    queue: Queue,
     #[cfg(test)]
     tally: Tally,
 }
@@ -184,6 +196,8 @@ struct Outbound {
     spare: Spare,
     /// Once sending failed, it fails.
     failed: Option<ErrorKind>,
+    /// Since when the socket takes nothing.
+    blocked_at: Option<u64>,
     meter: Meter,
 }
 
@@ -194,6 +208,29 @@ impl Handle {
         let mut inner = self.0.borrow_mut();
         inner.left = inner.outbound.bounds.turn;
         inner.poll_send_collected(cx)
+    }
+
+    /// What payload for this connection is lined up in.
+    pub(crate) fn queue(&self) -> Queue {
+        self.0.borrow().queue.clone()
+    }
+
+    /// Since when the peer takes nothing of what waits for it.
+    pub(crate) fn blocked_at(&self) -> Option<u64> {
+        self.0.borrow().outbound.blocked_at
+    }
+
+    /// The peer is behind: what waits for it is at the disposal of others. `false`: they need it,
+    /// and the task is to end the connection.
+    pub(crate) fn wait(&self, cx: &Context<'_>) -> bool {
+        let inner = self.0.borrow();
+        let collected = inner.outbound.collected.capacity();
+        inner.queue.wait(collected, cx.waker())
+    }
+
+    /// The peer has caught up.
+    pub(crate) fn go_on(&self) {
+        self.0.borrow().queue.go_on();
     }
 
     /// What the peer did too much of. Nothing more is read then: where a client connected to us
@@ -377,7 +414,12 @@ impl Inner {
 
     /// Books the outcome of a send.
     fn sent(&mut self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        let failed = match ready!(sent) {
+        let Poll::Ready(sent) = sent else {
+            self.outbound.blocked_at.get_or_insert_with(now);
+            return Poll::Pending;
+        };
+        self.outbound.blocked_at = None;
+        let failed = match sent {
             Ok(0) => ErrorKind::WriteZero.into(),
             Ok(n) => {
                 #[cfg(test)]

@@ -187,6 +187,7 @@ pub(super) fn want<'a>(
         private,
         now,
         spare: &worker.spare,
+        behind: &worker.behind,
     }
 }
 

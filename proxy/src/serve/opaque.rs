@@ -201,6 +201,7 @@ pub(super) fn dial(
                 private: true,
                 now: began,
                 spare: &worker.spare,
+                behind: &worker.behind,
             };
             match worker.pools.acquire(want).await {
                 Ok((mut connection, _)) => {

@@ -14,7 +14,7 @@ use std::{
 
 use outrigger_tests::{
     frames::{Client, Frame, code},
-    proxy::Proxy,
+    proxy::{Proxy, Setup},
     upstream::Upstream,
     wait,
 };
@@ -38,12 +38,18 @@ impl Bench {
 
     /// With settings of `http` on the listener, and this back end.
     pub(crate) fn with(http: &str, up: Upstream) -> Self {
-        let proxy = Proxy::start(&format!(
+        Self::with_mesh("", http, up)
+    }
+
+    /// The same with a line of `mesh`.
+    pub(crate) fn with_mesh(mesh: &str, http: &str, up: Upstream) -> Self {
+        let setup = Setup::new(&format!(
             "listeners:\n  - {{ name: web, bind: '127.0.0.1:0', protocol: auto, http: {{ {http} }} }}\n\
              routes:\n  - {{ name: all, rules: [{{ backends: [{{ cluster: back }}] }}] }}\n\
              clusters:\n  - {{ name: back, endpoints: ['{}'], pool: {{ max_connections: 10000 }} }}\n",
             up.address
         ));
+        let proxy = setup.mesh(mesh).start();
         let bench = Self { proxy, up };
         // What is made once is not what an attack costs.
         assert_eq!(bench.client().get("/warm").status(), 200);
@@ -96,6 +102,15 @@ impl Bench {
         let pages = fs::read_to_string(path).unwrap();
         let pages = pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap();
         pages * 4_096
+    }
+
+    /// Most resident bytes so far.
+    pub(crate) fn most_memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.proxy.process.id()));
+        let status = status.unwrap();
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let most = most.unwrap().trim().trim_end_matches(" kB");
+        most.parse::<usize>().unwrap() << 10
     }
 
     /// Hundredths of a second of a processor that it used so far.

@@ -20,7 +20,10 @@ use super::{
     super::meter::{Head, PREFACE},
     *,
 };
-use crate::net::testing::{run, tcp_pair, unix_pair};
+use crate::net::{
+    behind::Behind,
+    testing::{run, tcp_pair, unix_pair},
+};
 
 /// Frames and bytes that went through a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +63,7 @@ fn linked(stream: Stream, role: Role, spare: &Spare) -> (Link, Handle) {
         bounds: Bounds::default(),
         limits: &LIMITS,
         spare,
+        behind: &Behind::new(1 << 20),
     })
 }
 
@@ -294,6 +298,7 @@ fn bytes_that_were_read_before_come_first() {
             bounds: Bounds::default(),
             limits: &LIMITS,
             spare: &spare(),
+            behind: &Behind::new(1 << 20),
         });
         peer.write_all(rest).await.unwrap();
         peer.shutdown().await.unwrap();
@@ -481,6 +486,7 @@ fn a_link_outlives_the_totals_of_h2() {
             bounds: Bounds::default(),
             limits: &limits,
             spare: &spare(),
+            behind: &Behind::new(1 << 20),
         });
         let bytes = [
             hello(),
