@@ -75,6 +75,7 @@ const PURE: &[&str] = &[
     "h2/response.rs",
     "h2/trailers.rs",
     "message/",
+    "net/behind.rs",
     "net/client_hello.rs",
     "net/detect.rs",
     "net/first_speaker.rs",

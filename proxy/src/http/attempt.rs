@@ -139,7 +139,7 @@ async fn one_try(
             response,
             send,
             recv: None,
-            _lease: lease,
+            lease,
         }));
     }
     let outcome = head::head(conn, state, cluster, &mut upstream, &mut upload, patience).await;

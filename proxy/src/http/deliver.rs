@@ -304,7 +304,12 @@ fn poll_relay(
             if let (Broken::Reset(reason), Downstream::Http2(stream)) = (broken, &mut conn.side) {
                 stream.reason = reason;
             }
-            return Poll::Ready(Err(why(broken)));
+            // Where we ended the endpoint's connection, that is the cause.
+            let ours = match (broken, &*upstream) {
+                (Broken::Reset(_), Upstream::Http2(stream)) => stream.lease.why(),
+                _ => None,
+            };
+            return Poll::Ready(Err(ours.unwrap_or_else(|| why(broken))));
         }
         Poll::Pending => {}
     }
@@ -336,9 +341,7 @@ fn poll_rest(
 ) -> Poll<Result<(), Failure>> {
     match pump.poll_flush(cx, &mut state.upstream, conn.side.sink()) {
         Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-        Poll::Ready(Err(_)) => {
-            return Poll::Ready(Err(Failure::new(Cause::ClientGone, "within the response")));
-        }
+        Poll::Ready(Err(broken)) => return Poll::Ready(Err(why(broken))),
         Poll::Pending => {}
     }
     match impatience(conn, cx, patience, pump.progressed(), || {

@@ -17,6 +17,7 @@ use crate::{
     h1::{Decoder, Limits, Step, write_trailers},
     message::Body,
     net::{
+        behind::Behind,
         buffer::{Budget, Buffer},
         stream::Stream,
     },
@@ -47,6 +48,16 @@ pub(super) enum Broken {
     NoMemory,
     /// Writing failed.
     SinkFailed,
+}
+
+/// Of a receiver.
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::OutOfMemory => Self::NoMemory,
+            _ => Self::SinkFailed,
+        }
+    }
 }
 
 /// How far a transfer is.
@@ -110,7 +121,7 @@ pub(super) struct Plan {
     /// Memory for buffers beyond the usual size.
     pub(super) budget: Budget,
     /// Memory for pieces whose receiver is behind.
-    pub(super) behind: Budget,
+    pub(super) behind: Behind,
 }
 
 impl Pump {
@@ -419,7 +430,7 @@ mod tests {
             from_upstream: false,
             last: false,
             budget: Budget::new(0),
-            behind: Budget::new(0),
+            behind: Behind::new(0),
         };
         let mut pump = Pump::new(plan, b"POST / HTTP/1.1\r\n\r\n".to_vec());
         let mut buffer = Buffer::with_capacity(16_384);

@@ -206,6 +206,7 @@ pub(super) fn want<'a>(
         offer,
         now,
         spare: &worker.spare,
+        behind: &worker.behind,
     }
 }
 

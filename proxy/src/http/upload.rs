@@ -114,6 +114,10 @@ pub(crate) fn greeting(conn: &Conn, cluster: &Cluster, out: &mut Vec<u8>) {
     proxy_protocol::write(version, conn.peer, conn.local, out);
 }
 
+fn no_memory() -> Failure {
+    Failure::new(Cause::BuffersFull, "for a request's body")
+}
+
 impl Upload {
     pub(super) fn new(transfer: Transfer) -> Self {
         Self {
@@ -147,7 +151,11 @@ impl Upload {
             Poll::Ready(Ok(Progress::SourceDone)) => {
                 let sink = upstream.sink();
                 let flushed = self.transfer.poll_flush(cx, &mut state.downstream, sink);
-                self.refused |= matches!(flushed, Poll::Ready(Err(_)));
+                match flushed {
+                    Poll::Ready(Err(Broken::NoMemory)) => return Err(no_memory()),
+                    Poll::Ready(Err(_)) => self.refused = true,
+                    Poll::Ready(Ok(())) | Poll::Pending => {}
+                }
             }
             Poll::Ready(Ok(Progress::Done)) | Poll::Pending => {}
             Poll::Ready(Err(Broken::SinkFailed)) => self.refused = true,
@@ -155,7 +163,7 @@ impl Upload {
                 return Err(Failure::new(Cause::ClientGone, "within the request body"));
             }
             Poll::Ready(Err(Broken::NoMemory)) => {
-                return Err(Failure::new(Cause::BuffersFull, "for a request's body"));
+                return Err(no_memory());
             }
             Poll::Ready(Err(Broken::Framing(failure))) => return Err(failure),
         }

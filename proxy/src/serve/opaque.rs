@@ -203,6 +203,7 @@ pub(super) fn dial(
                 offer: Offer::Nothing,
                 now: began,
                 spare: &worker.spare,
+                behind: &worker.behind,
             };
             match worker.pools.acquire(want).await {
                 Ok((mut connection, _)) => {

@@ -13,7 +13,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
 use h2::{
     SendStream,
     client::{ResponseFuture, SendRequest},
@@ -28,7 +27,7 @@ use crate::{
     cluster::{Cluster, endpoint::Place},
     error::{Cause, Failure},
     h2::{
-        self as http2,
+        self as http2, Piece, Queue,
         abuse::{Limits, Role},
         io::{self, Bounds, Handle, Parts, link},
     },
@@ -38,7 +37,7 @@ use crate::{
 /// One HTTP/2 connection.
 struct Link {
     cluster: Arc<Cluster>,
-    sender: RefCell<SendRequest<Bytes>>,
+    sender: RefCell<SendRequest<Piece>>,
     /// Streams in use.
     streams: Cell<u32>,
     /// Streams that were used, ever.
@@ -47,6 +46,10 @@ struct Link {
     idle_since: Cell<u64>,
     /// It gets no more streams.
     leaving: Cell<bool>,
+    /// What payload for it is lined up in.
+    queue: Queue,
+    /// Why it ended, where that is known better than from what its streams see.
+    why: Cell<Option<Failure>>,
 }
 
 /// One stream's place on a connection, until it is dropped.
@@ -228,10 +231,11 @@ impl Pool {
             // It is ours to choose whom we connect to.
             limits: &Limits::peers(head),
             spare: want.spare,
+            behind: want.behind,
         });
         let builder = http2::client_builder(settings, head);
         // Sends our preface and settings, and waits for nothing.
-        let handshake = builder.handshake::<_, Bytes>(io).await;
+        let handshake = builder.handshake::<_, Piece>(io).await;
         let (sender, connection) =
             handshake.map_err(|_| Failure::new(Cause::BadResponse, "HTTP/2 handshake"))?;
         let standing = Standing {
@@ -250,6 +254,8 @@ impl Pool {
             opened,
             idle_since: Cell::new(opened),
             leaving: Cell::new(false),
+            queue: handle.queue(),
+            why: Cell::new(None),
         });
         tokio::task::spawn_local(drive(
             Rc::clone(self),
@@ -286,7 +292,7 @@ async fn drive(
     pool: Rc<Pool>,
     link: std::rc::Weak<Link>,
     standing: Standing,
-    mut connection: h2::client::Connection<io::Link, Bytes>,
+    mut connection: h2::client::Connection<io::Link, Piece>,
     handle: Handle,
 ) {
     let windows = standing.cluster.config.http2.clone();
@@ -313,17 +319,27 @@ async fn drive(
         }
     })
     .await;
-    if let Some(flood) = handle.flood() {
-        let why = flood.detail();
-        tracing::warn!(cluster = %standing.cluster.name, why, "an endpoint misuses HTTP/2");
+    let why = why(&handle, result.as_ref().err());
+    if let Some(failure) = &why {
+        tracing::warn!(cluster = %standing.cluster.name, %failure, "HTTP/2 connection to an endpoint was ended");
     } else if let Err(error) = &result {
         tracing::debug!(cluster = %standing.cluster.name, %error, "HTTP/2 connection to an endpoint ended");
     }
     if let Some(link) = link.upgrade() {
+        // Streams see no more than that their connection broke.
+        link.why.set(why);
         pool.links.forget(&link);
     }
     drop(standing);
     pool.wake_all();
+}
+
+/// Why we ended a connection.
+fn why(handle: &Handle, error: Option<&h2::Error>) -> Option<Failure> {
+    if let Some(flood) = handle.flood() {
+        return Some(Failure::new(flood.cause(Role::Client), flood.detail()));
+    }
+    error.and_then(|error| handle.failure(error))
 }
 
 impl Link {
@@ -350,7 +366,7 @@ impl Lease {
         &self,
         request: Request<()>,
         end: bool,
-    ) -> Result<(ResponseFuture, SendStream<Bytes>), Failure> {
+    ) -> Result<(ResponseFuture, SendStream<Piece>), Failure> {
         let sent = self.link.sender.borrow_mut().send_request(request, end);
         sent.map_err(|_| {
             self.pool.links.forget(&self.link);
@@ -359,6 +375,18 @@ impl Lease {
                 "the connection takes no more requests",
             )
         })
+    }
+}
+
+impl Lease {
+    /// What payload for the connection is lined up in.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.link.queue
+    }
+
+    /// Why the connection ended, where we ended it.
+    pub(crate) fn why(&self) -> Option<Failure> {
+        self.link.why.get()
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     error::{Cause, Failure},
     h2::io::Spare,
     net::{
+        behind::Behind,
         connect::{ConnectOptions, connect},
         stream::Stream,
     },
@@ -88,6 +89,8 @@ pub(crate) struct Want<'a> {
     pub(crate) now: u64,
     /// Memory for what HTTP/2 connections are about to send.
     pub(crate) spare: &'a Spare,
+    /// What payload for HTTP/2 connections counts against.
+    pub(crate) behind: &'a Behind,
 }
 
 /// Where a connection came from.

@@ -7,9 +7,14 @@
     reason = "a panic is how a test fails"
 )]
 
+mod bench;
+mod bombs;
 mod directions;
+mod floods;
 mod grpc;
 mod grpcio;
+mod stalls;
+mod streams;
 
 use outrigger_tests::{proxy::Proxy, wire::Address};
 
