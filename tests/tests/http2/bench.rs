@@ -62,8 +62,7 @@ impl Bench {
             up.address
         ));
         let proxy = setup.mesh(mesh).start();
-        let bench = Self { proxy, up };
-        bench
+        Self { proxy, up }
     }
 
     pub(crate) fn client(&self) -> Client {
