@@ -13,6 +13,8 @@ use std::{
 use arc_swap::{ArcSwap, Cache};
 use outrigger_config::model::Direction;
 
+use tokio::sync::Semaphore;
+
 use crate::{
     drain::Phase,
     h2::io::Spare,
@@ -86,6 +88,8 @@ pub(crate) struct Worker {
     /// Buffers of streams, for reuse.
     buffers: RefCell<Vec<Buffer>>,
     kept_states: usize,
+    /// Places for TLS handshakes with clients.
+    pub(crate) handshakes: Semaphore,
     /// States in use.
     lent_states: Rc<Cell<usize>>,
     /// Most that were in use or kept since memory was last given back.
@@ -229,6 +233,7 @@ impl Worker {
             small_states: RefCell::default(),
             buffers: RefCell::default(),
             kept_states: limits.buffer_pool.0 as usize / (2 * BUFFER),
+            handshakes: Semaphore::new((limits.handshakes as usize).div_ceil(workers)),
             lent_states: Rc::default(),
             most_states: Cell::new(0),
             fewest_states: Cell::new(0),

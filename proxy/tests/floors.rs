@@ -17,7 +17,7 @@ const FLOORS: &[(u32, &[&str])] = &[
     (1, &["error", "drain", "sys", "timer"]),
     (2, &["telemetry"]),
     (3, &["net"]),
-    (4, &["message"]),
+    (4, &["message", "tls"]),
     (5, &["h1", "h2", "tcp", "cluster"]),
     (6, &["filter", "upstream"]),
     (7, &["route"]),

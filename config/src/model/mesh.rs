@@ -33,6 +33,11 @@ crate::engine::model! {
         /// Downstream connections over all listeners; further ones are closed at once and counted.
         /// Why: idle ones take 1.1 KiB each, so that all of them fit into 80 MiB.
         connections: u32 = 65_536, in 1..=10_000_000;
+        /// TLS handshakes with clients at one time, over all listeners; each worker has its share. Further ones wait, as long as their
+        /// `handshake_timeout` lets them. A connection counts from the end of its first message (`ClientHello`).
+        /// A change takes effect at the next start.
+        /// Why: each takes about 30 KiB and 0.2 ms; who is served late had better not begin.
+        handshakes: u32 = 1_024, in 1..=1_000_000;
         /// Idle buffers each worker keeps for the next connection.
         /// A change takes effect at the next start.
         /// Why: a burst of connections finds its buffers ready, and an idle process stays small.

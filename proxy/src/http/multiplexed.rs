@@ -179,6 +179,7 @@ impl Shared {
             version: beneath.version,
             peer: beneath.peer,
             local: beneath.local,
+            secured: beneath.secured.clone(),
             opened: beneath.opened,
             served: 0,
             orphaned: beneath.orphaned,

@@ -94,6 +94,8 @@ pub(super) struct Pump {
     behind: usize,
     tail: &'static [u8],
     ended: bool,
+    /// The sink's connection ends with this.
+    last: bool,
     /// The last read filled the buffer: there is probably more.
     full: bool,
     /// The receiver did not take all at once since the last read.
@@ -114,6 +116,8 @@ pub(super) struct Plan {
     /// Largest body.
     pub(super) most: u64,
     pub(super) from_upstream: bool,
+    /// Nothing but the end of the connection follows the body.
+    pub(super) last: bool,
     /// Memory for buffers beyond the usual size.
     pub(super) budget: Budget,
     /// Memory for pieces whose receiver is behind.
@@ -137,6 +141,7 @@ impl Pump {
             tail: b"",
             // A body of no bytes needs no decoding; nothing of the buffer is ours.
             ended: plan.body == Body::None,
+            last: plan.last,
             full: false,
             slow: false,
             budget: plan.budget,
@@ -264,6 +269,9 @@ impl Pump {
             let head = self.out.get(self.written..).unwrap_or_default();
             let span = buffer.filled().get(..self.span).unwrap_or_default();
             let n = match (head, span, self.tail) {
+                (bytes, [], []) | ([], bytes, []) | ([], [], bytes) if self.ended && self.last => {
+                    ready!(sink.poll_write_last(cx, bytes))?
+                }
                 (bytes, [], []) | ([], bytes, []) | ([], [], bytes) => {
                     ready!(Pin::new(&mut *sink).poll_write(cx, bytes))?
                 }
@@ -420,6 +428,7 @@ mod tests {
             },
             most: u64::MAX,
             from_upstream: false,
+            last: false,
             budget: Budget::new(0),
             behind: Behind::new(0),
         };

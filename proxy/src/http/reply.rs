@@ -204,6 +204,7 @@ async fn send_stream(
             limits: conn.listener.http.limits,
             most: u64::MAX,
             from_upstream: false,
+            last: false,
             budget: conn.worker.budget.clone(),
             behind: conn.worker.behind.clone(),
         };

@@ -59,7 +59,10 @@ pub(super) fn request(
     };
     let upgrade =
         forwarded::upgrade_allowed(&state.head, &state.request, &conn.listener.http.upgrades);
-    let scheme = http::uri::Scheme::HTTP;
+    let scheme = match cluster.config.tls {
+        Some(_) => http::uri::Scheme::HTTPS,
+        None => http::uri::Scheme::HTTP,
+    };
     http2::write_request(&view, &state.edits, upgrade, host(&view, cluster), scheme)
 }
 
@@ -95,6 +98,7 @@ fn plan(conn: &Conn, state: &State) -> Plan {
         limits: settings.limits,
         most: settings.max_body,
         from_upstream: false,
+        last: false,
         budget: conn.worker.budget.clone(),
         behind: conn.worker.behind.clone(),
     }

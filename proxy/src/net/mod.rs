@@ -15,3 +15,4 @@ pub(crate) mod proxy_protocol;
 pub(crate) mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod tls;

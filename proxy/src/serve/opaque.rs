@@ -24,6 +24,7 @@ use crate::{
     tcp::{self, Watch, Way},
     telemetry::metrics::Spoke,
     timer::now,
+    tls::Offer,
     upstream::{Connection, Want},
 };
 
@@ -199,6 +200,7 @@ pub(super) fn dial(
                 worker: worker.id,
                 workers: worker.process.workers,
                 private: true,
+                offer: Offer::Nothing,
                 now: began,
                 spare: &worker.spare,
                 behind: &worker.behind,

@@ -21,7 +21,7 @@ use http::Request;
 
 use super::{
     Origin, Want,
-    pool::{Pool, Pools},
+    pool::{Dialed, Pool, Pools},
 };
 use crate::{
     cluster::{Cluster, endpoint::Place},
@@ -161,6 +161,10 @@ impl Links {
         drop(gone);
     }
 
+    pub(super) fn is_connecting(&self) -> bool {
+        self.connecting.get()
+    }
+
     fn forget(&self, link: &Rc<Link>) {
         link.leaving.set(true);
         self.list.borrow_mut().retain(|l| !Rc::ptr_eq(l, link));
@@ -194,9 +198,24 @@ impl Pool {
 
     /// Makes a connection and takes its first stream.
     async fn establish(self: &Rc<Self>, want: &Want<'_>, place: Place) -> Result<Lease, Failure> {
-        self.links.connecting.set(true);
-        let _connecting = Connecting(self);
-        let (stream, room, opened) = self.dial(want).await?;
+        let _connecting = Connecting::begin(self);
+        let dialed = self.dial(want).await?;
+        self.share(want, dialed, place).await
+    }
+
+    /// Makes a connection one that requests share, and takes its first stream.
+    pub(super) async fn share(
+        self: &Rc<Self>,
+        want: &Want<'_>,
+        dialed: Dialed<'_>,
+        place: Place,
+    ) -> Result<Lease, Failure> {
+        let Dialed {
+            stream,
+            room,
+            began: opened,
+            ..
+        } = dialed;
         let settings = &want.cluster.config.http2;
         let head = want.cluster.config.max_header_size.0 as u32;
         let (io, handle) = link(Parts {
@@ -245,7 +264,14 @@ impl Pool {
 }
 
 /// Lets those go on who wait for a connection that is made.
-struct Connecting<'a>(&'a Rc<Pool>);
+pub(super) struct Connecting<'a>(&'a Rc<Pool>);
+
+impl<'a> Connecting<'a> {
+    pub(super) fn begin(pool: &'a Rc<Pool>) -> Self {
+        pool.links.connecting.set(true);
+        Self(pool)
+    }
+}
 
 impl Drop for Connecting<'_> {
     fn drop(&mut self) {
