@@ -10,11 +10,13 @@
 mod bench;
 mod bombs;
 mod directions;
+mod endpoints;
 mod floods;
 mod grpc;
 mod grpcio;
 mod limits;
 mod stalls;
+mod storm;
 mod streams;
 
 use outrigger_tests::{proxy::Proxy, wire::Address};
