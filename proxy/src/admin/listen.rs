@@ -102,7 +102,7 @@ impl Acceptor {
 
 fn tcp(stream: TcpStream) -> io::Result<(Stream, Caller)> {
     let local = stream.local_addr()?;
-    Ok((Stream::Tcp(stream), Caller::Tcp(local)))
+    Ok((Stream::Tcp(stream.into()), Caller::Tcp(local)))
 }
 
 fn unix(stream: UnixStream) -> (Stream, Caller) {

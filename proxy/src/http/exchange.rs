@@ -233,6 +233,9 @@ async fn forward(
         rule.request_timeout,
         conn.listener.http.stream_idle_timeout,
     );
+    if conn.side.stream().is_some_and(|stream| stream.is_apart()) {
+        patience.watch_later();
+    }
     if let Some(call) = &mut ledger.call {
         grpc::take_deadline(call, state, ledger.began, &mut patience)?;
     }

@@ -274,7 +274,7 @@ async fn linger(conn: &mut Conn, state: &mut State, asked: bool) {
         if Pin::new(&mut *stream).poll_shutdown(cx).is_pending() || cut {
             return Poll::Ready(());
         }
-        if asked && stream.is_quiet() {
+        if asked && !stream.has_unread() {
             return Poll::Ready(());
         }
         while taken < LINGER_BYTES && conn.timer.poll_expired(cx).is_pending() {

@@ -16,6 +16,9 @@ use crate::{
 
 const QUARTERS: u8 = 4;
 
+/// How long a client that was served at once is not watched while its answer is awaited.
+const WATCH_AFTER: Duration = Duration::from_millis(5);
+
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     request_at: Option<u64>,
@@ -25,6 +28,8 @@ pub(super) struct Patience {
     /// A quarter of the longest pause; zero: no limit.
     quarter: u64,
     quiet: u8,
+    /// When the client's socket is to be watched that is not yet.
+    watch_at: Option<u64>,
 }
 
 /// What ran out.
@@ -56,7 +61,18 @@ impl Patience {
             backend_at: None,
             quarter: pause.as_nanos() as u64 / u64::from(QUARTERS),
             quiet: 0,
+            watch_at: None,
         }
+    }
+
+    /// Puts off for a moment that the client is watched: most answers come before.
+    pub(super) fn watch_later(&mut self) {
+        self.watch_at = Some(now() + WATCH_AFTER.as_nanos() as u64);
+    }
+
+    /// Whether the client is not watched yet.
+    pub(super) fn looks_away(&self) -> bool {
+        self.watch_at.is_some()
     }
 
     /// The client itself waits no longer than until then.
@@ -94,7 +110,7 @@ impl Patience {
     /// Sets the timer for whatever comes first.
     pub(super) fn arm(&mut self, timer: &Timer, now: u64) {
         let pause = (self.quarter > 0).then(|| now + self.quarter);
-        match [self.request_at, self.backend_at, pause]
+        match [self.request_at, self.backend_at, pause, self.watch_at]
             .into_iter()
             .flatten()
             .min()
@@ -118,6 +134,10 @@ impl Patience {
             }
             if self.backend_at.is_some_and(|at| at <= now) {
                 return Poll::Ready(Expired::Backend);
+            }
+            if self.watch_at.take_if(|at| *at <= now).is_some() {
+                self.arm(timer, now);
+                continue;
             }
             if self.quarter_passed(std::mem::take(progressed)) {
                 return Poll::Ready(Expired::Pause);

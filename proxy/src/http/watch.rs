@@ -11,13 +11,18 @@ use crate::{
 
 /// Whether patience has run out or the process ends.
 pub(super) fn impatience(
-    conn: &Conn,
+    conn: &mut Conn,
     cx: &mut Context<'_>,
     patience: &mut Patience,
     progressed: &mut bool,
     on_pause: impl FnOnce() -> Cause,
 ) -> Option<Failure> {
     let expired = patience.poll(cx, &conn.timer, progressed);
+    if !patience.looks_away()
+        && let Downstream::Http1(stream) = &mut conn.side
+    {
+        stream.join();
+    }
     if conn.phase() == Phase::Cut {
         return Some(Failure::from(Cause::Draining));
     }
@@ -28,9 +33,10 @@ pub(super) fn impatience(
 }
 
 /// Whether the client closed its side, while we wait for the endpoint. A client that sends its
-/// next request early is read as far as the buffer goes.
+/// next request early is read as far as the buffer goes. One that is not watched yet is not asked.
 pub(super) fn poll_gone(conn: &mut Conn, state: &mut State, cx: &mut Context<'_>) -> bool {
     let stream = match &mut conn.side {
+        Downstream::Http1(stream) if stream.is_apart() => return false,
         Downstream::Http1(stream) => stream,
         Downstream::Http2(stream) => return stream.poll_gone(cx).is_ready(),
         Downstream::Driven => return false,

@@ -6,20 +6,26 @@ use std::{
     future::poll_fn,
     io::{self, ErrorKind},
     net::SocketAddr,
-    os::unix::net::UnixListener as StdUnixListener,
+    os::fd::{AsFd, OwnedFd},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use outrigger_config::model::BindAddress;
-use socket2::{SockRef, Socket};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::Socket;
+use tokio::{
+    io::unix::AsyncFd,
+    net::{TcpStream, UnixStream},
+};
 
 use super::{
+    late::LateTcp,
     listen::{BoundSocket, SocketFile},
     stream::Stream,
 };
+use crate::sys::readable;
 
 /// The two ends of an accepted connection. A PROXY protocol header may put others in their place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,18 +39,22 @@ pub(crate) struct Peer {
 /// A worker's listening socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    socket: Inner,
-    /// What accepted connections are connected to, where it is the same for all.
-    local: Option<SocketAddr>,
+    socket: AsyncFd<Socket>,
+    kind: Kind,
     /// A descriptor kept in reserve for when there are no others.
     spare: RefCell<Option<File>>,
     _file: Option<Arc<SocketFile>>,
 }
 
 #[derive(Debug)]
-enum Inner {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+enum Kind {
+    Tcp {
+        /// What accepted connections are connected to, where it is the same for all.
+        local: Option<SocketAddr>,
+        /// They come with what their client sent first.
+        deferred: bool,
+    },
+    Unix,
 }
 
 /// How long to leave the queue alone when the process or the kernel lacks something.
@@ -53,19 +63,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Listener {
     pub(super) fn new(bound: BoundSocket) -> io::Result<Self> {
-        let (socket, local) = match bound.address {
-            BindAddress::Tcp(local) => (
-                Inner::Tcp(TcpListener::from_std(bound.socket.into())?),
-                (!local.ip().is_unspecified()).then_some(local),
-            ),
-            BindAddress::Unix(_) => {
-                let listener: StdUnixListener = bound.socket.into();
-                (Inner::Unix(UnixListener::from_std(listener)?), None)
-            }
+        let kind = match bound.address {
+            BindAddress::Tcp(local) => Kind::Tcp {
+                local: (!local.ip().is_unspecified()).then(|| canonical(local)),
+                deferred: bound.deferred,
+            },
+            BindAddress::Unix(_) => Kind::Unix,
         };
         Ok(Self {
-            socket,
-            local: local.map(canonical),
+            socket: readable::watch(bound.socket)?,
+            kind,
             spare: RefCell::new(open_spare()),
             _file: bound.file,
         })
@@ -99,18 +106,8 @@ impl Listener {
     /// and closing the socket, which would reset them.
     pub(crate) fn accept_queued(&self) -> io::Result<Option<(Stream, Peer)>> {
         loop {
-            match self.accept_raw() {
-                Ok((socket, remote)) => {
-                    socket.set_nonblocking(true)?;
-                    return match &self.socket {
-                        Inner::Tcp(_) => {
-                            let remote = remote.as_socket().unwrap_or_else(unspecified);
-                            self.tcp(TcpStream::from_std(socket.into())?, remote)
-                        }
-                        Inner::Unix(_) => Ok(unix(UnixStream::from_std(socket.into())?)),
-                    }
-                    .map(Some);
-                }
+            match self.accept_now() {
+                Ok(accepted) => return Ok(Some(accepted)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => return Err(error),
@@ -119,35 +116,41 @@ impl Listener {
     }
 
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Peer)>> {
-        Poll::Ready(match &self.socket {
-            Inner::Tcp(listener) => {
-                let (stream, remote) = ready!(listener.poll_accept(cx))?;
-                self.tcp(stream, remote)
+        loop {
+            let mut ready = ready!(self.socket.poll_read_ready(cx))?;
+            if let Ok(accepted) = ready.try_io(|_| self.accept_now()) {
+                return Poll::Ready(accepted);
             }
-            Inner::Unix(listener) => {
-                let (stream, _) = ready!(listener.poll_accept(cx))?;
-                Ok(unix(stream))
-            }
-        })
+        }
     }
 
-    fn tcp(&self, stream: TcpStream, remote: SocketAddr) -> io::Result<(Stream, Peer)> {
-        let local = match self.local {
-            Some(local) => local,
-            None => canonical(stream.local_addr()?),
+    fn accept_now(&self) -> io::Result<(Stream, Peer)> {
+        let (socket, remote) = self.accept_raw()?;
+        let Kind::Tcp { local, deferred } = self.kind else {
+            let stream = UnixStream::from_std(socket.into())?;
+            return Ok((Stream::Unix(stream), Peer::default()));
         };
+        let socket = std::net::TcpStream::from(socket);
         let peer = Peer {
-            remote: Some(canonical(remote)),
-            local: Some(local),
+            remote: remote.map(canonical),
+            local: Some(match local {
+                Some(local) => local,
+                None => canonical(socket.local_addr()?),
+            }),
+        };
+        let stream = if deferred {
+            LateTcp::apart(socket)
+        } else {
+            TcpStream::from_std(socket)?.into()
         };
         Ok((Stream::Tcp(stream), peer))
     }
 
-    fn accept_raw(&self) -> io::Result<(Socket, socket2::SockAddr)> {
-        match &self.socket {
-            Inner::Tcp(listener) => SockRef::from(listener).accept(),
-            Inner::Unix(listener) => SockRef::from(listener).accept(),
-        }
+    fn accept_raw(&self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (socket, remote) = acceptfrom_with(self.socket.as_fd(), flags)?;
+        let remote = remote.and_then(|remote| remote.try_into().ok());
+        Ok((socket, remote))
     }
 
     /// Closes what is queued, by means of the descriptor in reserve.
@@ -165,14 +168,6 @@ impl Listener {
         }
         *spare = open_spare();
     }
-}
-
-fn unix(stream: UnixStream) -> (Stream, Peer) {
-    (Stream::Unix(stream), Peer::default())
-}
-
-fn unspecified() -> SocketAddr {
-    (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
 }
 
 /// On a dual-stack socket an IPv4 peer shows as `::ffff:a.b.c.d`; it is the same peer.

@@ -150,7 +150,7 @@ async fn connect_tcp(
     if is_to_itself(&stream, address)? {
         return Err(ConnectError::Refused(ErrorKind::ConnectionRefused.into()));
     }
-    Ok(Stream::Tcp(stream))
+    Ok(Stream::Tcp(stream.into()))
 }
 
 /// Where nobody listens on a local port of the ephemeral range, the kernel may choose just that

@@ -74,6 +74,8 @@ pub(crate) struct Bound {
 pub(crate) struct BoundSocket {
     pub(super) socket: Socket,
     pub(super) address: BindAddress,
+    /// The kernel holds connections back until their client has sent something.
+    pub(super) deferred: bool,
     pub(super) file: Option<Arc<SocketFile>>,
 }
 
@@ -181,6 +183,7 @@ fn bind_tcp(address: SocketAddr, options: &ListenOptions, workers: usize) -> Ste
     let sockets = sockets.into_iter().map(|socket| BoundSocket {
         socket,
         address: address.clone(),
+        deferred: options.defer_accept.is_some(),
         file: None,
     });
     Ok(Bound {
@@ -266,6 +269,7 @@ fn bind_unix(path: &Path, options: &ListenOptions, workers: usize) -> Step<Bound
     let sockets = sockets.into_iter().map(|socket| BoundSocket {
         socket,
         address: address.clone(),
+        deferred: false,
         file: Some(Arc::clone(&file)),
     });
     Ok(Bound {

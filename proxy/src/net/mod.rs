@@ -9,6 +9,7 @@ pub(crate) mod client_hello;
 pub(crate) mod connect;
 pub(crate) mod detect;
 pub(crate) mod first_speaker;
+mod late;
 pub(crate) mod listen;
 pub(crate) mod options;
 pub(crate) mod proxy_protocol;

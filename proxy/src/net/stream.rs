@@ -4,29 +4,30 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
-    net::{TcpStream, UnixStream},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::UnixStream,
 };
 
-use super::tls::TlsStream;
+use super::{late::LateTcp, tls::TlsStream};
 use crate::sys::sockopt;
 
 /// A connection's byte stream.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    Tcp(TcpStream),
+    Tcp(LateTcp),
     Unix(UnixStream),
     /// Over one of the others.
     Tls(Box<TlsStream>),
 }
 
 macro_rules! each {
-    ($self:expr, $stream:ident => $body:expr, $tls:ident => $other:expr) => {
+    ($self:expr, $tcp:ident => $first:expr, $stream:ident => $body:expr, $tls:ident => $other:expr) => {
         match $self {
-            Stream::Tcp($stream) => $body,
+            Stream::Tcp($tcp) => $first,
             Stream::Unix($stream) => $body,
             Stream::Tls($tls) => $other,
         }
@@ -36,8 +37,8 @@ macro_rules! each {
 impl Stream {
     /// Whether a read would not block, without a system call: data, end or error are there. Over TLS
     /// it may turn out that what came is nothing to read.
-    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, s => s.poll_read_ready(cx), s => s.poll_read_ready(cx))
+    pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, s => s.poll_read_ready(cx), s => s.poll_read_ready(cx), s => s.poll_read_ready(cx))
     }
 
     /// Reads what is there into `into` and returns how many bytes came; 0 is the end.
@@ -65,16 +66,24 @@ impl Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Self::Tcp(stream) = self else {
-            return Pin::new(self).poll_write(cx, bytes);
-        };
-        loop {
-            ready!(stream.poll_write_ready(cx))?;
-            let send = || sockopt::send_more(&*stream, bytes);
-            match stream.try_io(Interest::WRITABLE, send) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
+        match self {
+            Self::Tcp(stream) => stream.poll_write_more(cx, bytes),
+            _ => Pin::new(self).poll_write(cx, bytes),
+        }
+    }
+
+    /// Whether nothing that comes on it wakes anyone, until [`join`](Self::join).
+    pub(crate) fn is_apart(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_apart(),
+            Self::Unix(_) | Self::Tls(_) => false,
+        }
+    }
+
+    /// From now on the event loop watches it. Where that fails the next call does too.
+    pub(crate) fn join(&mut self) {
+        if let Self::Tcp(stream) = self {
+            let _ = stream.join();
         }
     }
 
@@ -82,7 +91,15 @@ impl Stream {
     /// system call where none is needed to tell.
     pub(crate) fn is_quiet(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        each!(self, s => s.poll_read_ready(&mut cx).is_pending(), s => s.is_quiet())
+        each!(self, s => s.poll_read_ready(&mut cx).is_pending(), s => s.poll_read_ready(&mut cx).is_pending(), s => s.is_quiet())
+    }
+
+    /// Whether something came that was not read, which makes a reset of a close. It may be the end.
+    pub(crate) fn has_unread(&mut self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.has_unread(&mut Context::from_waker(Waker::noop())),
+            Self::Unix(_) | Self::Tls(_) => !self.is_quiet(),
+        }
     }
 
     /// Makes dropping this reset the connection instead of ending it in order: the peer learns
@@ -90,7 +107,10 @@ impl Stream {
     pub(crate) fn reset_on_drop(&mut self) {
         match self {
             // Fails only where there is no connection left to reset.
-            Self::Tcp(stream) => drop(stream.set_zero_linger()),
+            Self::Tcp(stream) => {
+                let socket = stream.socket();
+                drop(socket.map(|socket| socket.set_linger(Some(Duration::ZERO))));
+            }
             Self::Unix(_) => {}
             Self::Tls(stream) => stream.reset_on_drop(),
         }
@@ -99,19 +119,19 @@ impl Stream {
     /// The error that ended the connection, where one did: seen even while nothing is read or
     /// written, and once only.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
-        each!(self, s => s.take_error().unwrap_or_else(Some), s => s.take_error())
+        each!(self, s => s.socket()?.take_error().unwrap_or_else(Some), s => s.take_error().unwrap_or_else(Some), s => s.take_error())
     }
 
     /// Bytes that a write would take now, about. `None` where the kernel does not say.
     pub(crate) fn send_room(&self) -> Option<usize> {
-        each!(self, s => sockopt::send_room(s), s => s.send_room())
+        each!(self, s => sockopt::send_room(&*s.socket()?), s => sockopt::send_room(s), s => s.send_room())
     }
 
     #[cfg(test)]
     /// The TCP socket, where it is one.
-    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
+    pub(crate) fn tcp(&self) -> Option<&tokio::net::TcpStream> {
         match self {
-            Self::Tcp(stream) => Some(stream),
+            Self::Tcp(stream) => stream.joined(),
             Self::Unix(_) | Self::Tls(_) => None,
         }
     }
@@ -124,7 +144,7 @@ impl AsyncRead for Stream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let stream = match self.get_mut() {
-            Self::Tcp(stream) => return Pin::new(stream).poll_read(cx, buf),
+            Self::Tcp(stream) => return stream.poll_read(cx, buf),
             Self::Unix(stream) => return Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => stream,
         };
@@ -140,7 +160,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        each!(self.get_mut(), s => Pin::new(s).poll_write(cx, buf), s => s.poll_write(cx, buf))
+        each!(self.get_mut(), s => s.poll_write(cx, buf), s => Pin::new(s).poll_write(cx, buf), s => s.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -148,7 +168,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self.get_mut(), s => Pin::new(s).poll_write_vectored(cx, bufs), s => s.poll_write_vectored(cx, bufs))
+        each!(self.get_mut(), s => s.poll_write_vectored(cx, bufs), s => Pin::new(s).poll_write_vectored(cx, bufs), s => s.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -160,6 +180,6 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self.get_mut(), s => Pin::new(s).poll_shutdown(cx), s => s.poll_shutdown(cx))
+        each!(self.get_mut(), s => s.poll_shutdown(cx), s => Pin::new(s).poll_shutdown(cx), s => s.poll_shutdown(cx))
     }
 }

@@ -29,7 +29,7 @@ pub(crate) async fn tcp_pair() -> (Stream, TcpStream) {
     let peer = TcpStream::connect(listener.local_addr().unwrap()).await;
     let (ours, _) = listener.accept().await.unwrap();
     ours.set_nodelay(true).unwrap();
-    (Stream::Tcp(ours), peer.unwrap())
+    (Stream::Tcp(ours.into()), peer.unwrap())
 }
 
 /// Two ends of one Unix connection: ours, and the peer's.

@@ -7,4 +7,5 @@ pub(crate) mod cgroup;
 pub(crate) mod limits;
 pub(crate) mod memory;
 pub(crate) mod process;
+pub(crate) mod readable;
 pub(crate) mod sockopt;

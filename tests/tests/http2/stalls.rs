@@ -36,7 +36,7 @@ fn large() -> Upstream {
 
 #[test]
 fn a_window_that_stays_shut_ends_its_stream() {
-    let bench = Bench::with("stream_idle_timeout: 500ms", large());
+    let bench = Bench::with("stream_idle_timeout: 2s", large());
     let mut client = bench.client_with(&[(setting::INITIAL_WINDOW_SIZE, 0)]);
     let streams: Vec<_> = (0..10)
         .map(|_| client.open(request("GET", "/large", &[]), true))

@@ -211,7 +211,7 @@ enum Broken {
 
 impl TlsStream {
     /// Whether a read would bring something, as far as that is known without looking into it.
-    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.session.plain().is_empty() || self.session.peer_closed {
             return Poll::Ready(Ok(()));
         }
