@@ -17,9 +17,13 @@ pub(crate) fn server_builder(settings: &Http2Options, head: u32) -> h2::server::
     builder
 }
 
+/// How many streams an endpoint takes that has not said so yet.
+pub(crate) const UNTOLD: usize = usize::MAX - 1;
+
 pub(crate) fn client_builder(settings: &Http2Options, head: u32) -> h2::client::Builder {
     let mut builder = io::client();
     builder
+        .initial_max_send_streams(UNTOLD)
         .initial_window_size(settings.initial_window.0 as u32)
         .initial_connection_window_size(connection_window(settings))
         .max_header_list_size(head.saturating_mul(2));

@@ -1,7 +1,8 @@
 //! From a chosen cluster to the head of a response: which endpoint, which connection, sending,
 //! and sending again where that is provably safe.
 //!
-//! Safe means: connecting failed, or no byte of the request was written, or (an idempotent request
+//! Safe means: connecting failed, or no byte of the request was written, or an HTTP/2 endpoint said
+//! that it did not process the request and all that was sent is still there, or (an idempotent request
 //! without a body, on a connection that was kept) the connection ended before any byte of an
 //! answer, which RFC 9110 section 9.2.2 lets a proxy repeat. Retries that a route asks for are
 //! another matter and not here.
@@ -25,7 +26,7 @@ use crate::{
         Cluster,
         endpoint::{Endpoint, InFlight},
     },
-    error::{Cause, Side},
+    error::{Cause, Failure, Side},
     message::{Body, grpc as grpc_codes},
     route::Rule,
     shared::{BUFFER, State},
@@ -102,6 +103,10 @@ async fn one_try(
         Some(carrier) => carrier,
         None => learn(conn, state, ledger, want, &in_flight, patience).await?,
     };
+    if kept.as_ref().is_some_and(|begun| !begun.goes_to(carrier)) {
+        let detail = "and the next endpoint speaks another version of HTTP";
+        return Err(never_sent(Failure::new(Cause::UpstreamReset, detail)));
+    }
     let (mut upstream, mut upload, origin);
     if carrier == Carrier::Http1 {
         let acquiring = worker.pools.acquire(want);
@@ -146,6 +151,7 @@ async fn one_try(
     let head_at = now();
     match outcome {
         Ok(()) => {
+            upload.answered();
             ledger.head_at = head_at;
             ledger.upstream_status = state.response.status;
             ledger.up_received += state.response.len as u64;
@@ -191,7 +197,7 @@ async fn learn(
     Ok(by(learned))
 }
 
-fn never_sent(failure: crate::error::Failure) -> Failed {
+fn never_sent(failure: Failure) -> Failed {
     Failed {
         failure,
         safe: false,
@@ -231,7 +237,7 @@ fn failed(
     ledger: &mut Ledger,
     lost: &Lost,
     (carrier, origin): (Carrier, Origin),
-    upload: Upload,
+    mut upload: Upload,
     kept: &mut Option<Transfer>,
 ) -> Failed {
     let closed = lost.failure.cause == Cause::UpstreamClosed && state.upstream.is_empty();
@@ -240,7 +246,7 @@ fn failed(
         Carrier::Http1 => closed,
         Carrier::Http2 => lost.unprocessed,
     };
-    let untouched = unseen && upload.is_untouched();
+    let untouched = unseen && upload.rewind();
     let repeatable = closed
         && origin == Origin::Reused
         && state.request.method.is_idempotent()

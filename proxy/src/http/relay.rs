@@ -2,7 +2,8 @@
 //!
 //! A piece is read, framed for the other side and handed over before the next one is read. Towards
 //! HTTP/2 it waits for the receiver's window, towards HTTP/1 for its socket; what is read is
-//! acknowledged to an HTTP/2 sender only then, so a slow receiver costs one piece.
+//! acknowledged to an HTTP/2 sender only then, so a slow receiver costs one piece. Of a request the
+//! beginning is kept until it is answered, since an endpoint may refuse what it was sent.
 
 use std::{
     future::Future,
@@ -42,6 +43,9 @@ const BULK: usize = 65_536;
 /// What an HTTP/2 sender may send on a stream at first. Of windows that grew as much is counted
 /// as came.
 const FIRST_WINDOW: usize = 65_535;
+/// A request's body up to this size can be sent again to another endpoint when the first refused
+/// its stream. Calls of gRPC are mostly smaller.
+const RESENDABLE: usize = 16_384;
 /// What a stream takes that waits, beside its payload: its task, its heads, its place in h2.
 const STREAM: usize = 8_192;
 
@@ -92,9 +96,16 @@ enum To {
     Http2 {
         /// The receiver was told that nothing follows.
         closed: bool,
-        /// Lent by the connection's state, of no use here.
-        lent: Vec<u8>,
+        sent: Sent,
     },
+}
+
+/// What of a request was handed to an endpoint that may still say that it did not look at it.
+struct Sent {
+    /// All of it, while it is `whole`. Lent by the connection's state.
+    bytes: Vec<u8>,
+    whole: bool,
+    hold: Hold,
 }
 
 impl Relay {
@@ -120,7 +131,7 @@ impl Relay {
                 // A head without a body said so itself.
                 Carrier::Http2 => To::Http2 {
                     closed: ended,
-                    lent: out,
+                    sent: Sent::new(out, plan),
                 },
             },
             limits: plan.limits,
@@ -249,10 +260,47 @@ impl Relay {
         }
         let mut lent = match self.to {
             To::Http1 { out, .. } => out,
-            To::Http2 { lent, .. } => lent,
+            To::Http2 { sent, .. } => sent.bytes,
         };
         lent.clear();
+        // What grew for one message does not stay.
+        if lent.capacity() > SMALL {
+            lent = Vec::new();
+        }
         lent
+    }
+
+    /// The request was answered: it is not sent again.
+    pub(super) fn answered(&mut self) {
+        if let To::Http2 { sent, .. } = &mut self.to {
+            sent.forget();
+        }
+    }
+
+    /// Begins anew with what was sent, if all of it is still there.
+    pub(super) fn rewind(&mut self) -> bool {
+        let To::Http2 { closed, sent } = &mut self.to else {
+            return !self.touched;
+        };
+        if self.touched {
+            if !sent.whole {
+                return false;
+            }
+            if !sent.bytes.is_empty() {
+                sent.bytes.extend_from_slice(&self.payload);
+                self.payload = Bytes::from(std::mem::take(&mut sent.bytes));
+            }
+            *closed = false;
+            self.touched = false;
+        }
+        true
+    }
+
+    pub(super) fn goes_to(&self, carrier: Carrier) -> bool {
+        matches!(
+            (&self.to, carrier),
+            (To::Http1 { .. }, Carrier::Http1) | (To::Http2 { .. }, Carrier::Http2)
+        )
     }
 
     pub(super) fn source_done(&self) -> bool {
@@ -538,7 +586,7 @@ impl Relay {
         send: &mut SendStream<Piece>,
         queue: &Queue,
     ) -> Poll<io::Result<()>> {
-        let To::Http2 { closed, .. } = &mut self.to else {
+        let To::Http2 { closed, sent } = &mut self.to else {
             return Poll::Ready(Ok(()));
         };
         while !self.payload.is_empty() {
@@ -552,6 +600,7 @@ impl Relay {
             }
             let room = send.capacity().min(self.payload.len());
             let piece = self.payload.split_to(room);
+            sent.keep(&piece, &self.behind);
             let Some(piece) = queue.piece(piece) else {
                 return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
             };
@@ -563,13 +612,50 @@ impl Relay {
         }
         if self.ended && !*closed {
             match self.trailers.take() {
-                Some(trailers) => send.send_trailers(trailers).map_err(broken_pipe)?,
+                Some(trailers) => {
+                    sent.forget();
+                    send.send_trailers(trailers).map_err(broken_pipe)?;
+                }
                 None => send.send_data(Piece::empty(), true).map_err(broken_pipe)?,
             }
             self.touched = true;
             *closed = true;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Sent {
+    fn new(lent: Vec<u8>, plan: &Plan) -> Self {
+        let fits = match plan.body {
+            Body::Length(n) => n <= RESENDABLE as u64,
+            _ => true,
+        };
+        Self {
+            bytes: lent,
+            whole: fits && !plan.from_upstream,
+            hold: Hold::new(&plan.behind),
+        }
+    }
+
+    /// Remembers a piece, unless memory is scarce. A copy: a piece keeps all alive that came with it.
+    fn keep(&mut self, piece: &[u8], behind: &Behind) {
+        if !self.whole {
+            return;
+        }
+        let fits = self.bytes.len() + piece.len() <= RESENDABLE;
+        if fits && !behind.is_tight() && self.hold.add(piece.len()) {
+            self.bytes.extend_from_slice(piece);
+        } else {
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.whole = false;
+        self.hold.sub(self.bytes.len());
+        self.bytes.clear();
+        self.bytes.shrink_to(SMALL);
     }
 }
 

@@ -184,8 +184,14 @@ impl Upload {
         self.transfer.is_blocked()
     }
 
-    pub(super) fn is_untouched(&self) -> bool {
-        self.transfer.is_untouched()
+    /// Makes it as if nothing had been sent. `false` where that cannot be.
+    pub(super) fn rewind(&mut self) -> bool {
+        self.transfer.rewind()
+    }
+
+    /// The endpoint has begun to answer: nothing is sent again.
+    pub(super) fn answered(&mut self) {
+        self.transfer.answered();
     }
 
     pub(super) fn waiting(&self) -> u64 {

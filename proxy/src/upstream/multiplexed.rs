@@ -1,8 +1,9 @@
 //! HTTP/2 connections of one worker to one endpoint, and the streams that requests hold on them.
 //!
 //! A request takes a stream of the first connection that has one left; only when none has, another
-//! connection is made, and while that is done those who come wait for it. A connection that is
-//! asked to go, too old, or broken gets no more streams and ends when its last one does.
+//! connection is made. While that is done, and until the endpoint has said how many streams it
+//! takes (its SETTINGS), those who come wait for it: a stream too many may be an error that nobody
+//! can mend. A connection that is asked to go, too old, or broken gets no more streams and ends when its last one does.
 
 use std::{
     cell::{Cell, RefCell},
@@ -46,6 +47,8 @@ struct Link {
     idle_since: Cell<u64>,
     /// It gets no more streams.
     leaving: Cell<bool>,
+    /// The endpoint's SETTINGS have come.
+    told: Cell<bool>,
     /// What payload for it is lined up in.
     queue: Queue,
     /// Why it ended, where that is known better than from what its streams see.
@@ -89,7 +92,7 @@ impl Pools {
                     want.cluster.cells.at(want.worker).reused.inc();
                     return Ok((lease, Origin::Reused));
                 }
-                if !pool.links.connecting.get()
+                if !pool.links.is_connecting()
                     && let Some(place) = pool.place(settings)
                 {
                     let lease = pool.establish(&want, place).await?;
@@ -101,7 +104,7 @@ impl Pools {
                 .wait(&want, || {
                     pool.stream(now())
                         .map(Found::Stream)
-                        .or_else(|| (!pool.links.connecting.get()).then_some(Found::Turn))
+                        .or_else(|| (!pool.links.is_connecting()).then_some(Found::Turn))
                 })
                 .await?;
             if let Found::Stream(lease) = found {
@@ -161,8 +164,9 @@ impl Links {
         drop(gone);
     }
 
+    /// Whether a connection is about to have room.
     pub(super) fn is_connecting(&self) -> bool {
-        self.connecting.get()
+        self.connecting.get() || self.list.borrow().iter().any(|link| !link.told.get())
     }
 
     fn forget(&self, link: &Rc<Link>) {
@@ -253,6 +257,7 @@ impl Pool {
             opened,
             idle_since: Cell::new(opened),
             leaving: Cell::new(false),
+            told: Cell::new(false),
             queue: handle.queue(),
             why: Cell::new(None),
         });
@@ -296,10 +301,18 @@ async fn drive(
 ) {
     let windows = standing.cluster.config.http2.clone();
     let mut bdp = http2::bdp(connection.ping_pong(), &windows);
+    let mut told = false;
     let result = poll_fn(|cx| {
         let polled = Pin::new(&mut connection).poll(cx);
         if polled.is_ready() {
             return polled;
+        }
+        if !told && connection.max_concurrent_send_streams() != http2::UNTOLD {
+            told = true;
+            if let Some(link) = link.upgrade() {
+                link.told.set(true);
+            }
+            pool.wake_all();
         }
         let received = handle.take_received();
         if let Some(bdp) = &mut bdp
@@ -343,7 +356,10 @@ fn why(handle: &Handle, error: Option<&h2::Error>) -> Option<Failure> {
 
 impl Link {
     fn has_room(&self) -> bool {
-        let theirs = self.sender.borrow().current_max_send_streams();
+        let theirs = match self.sender.borrow().current_max_send_streams() {
+            http2::UNTOLD => 1,
+            told => told,
+        };
         let limit = theirs.min(self.cluster.config.http2.max_streams as usize);
         !self.leaving.get() && (self.streams.get() as usize) < limit
     }

@@ -102,8 +102,14 @@ pub fn server(
     script: impl Fn(&mut Connection) + Send + Sync + 'static,
 ) -> Upstream {
     let hello = Frame::settings(settings);
+    let table = settings
+        .iter()
+        .find(|(id, _)| *id == setting::HEADER_TABLE_SIZE);
+    let table = table.map(|(_, size)| *size);
     Upstream::script(move |peer| {
         let mut connection = Connection::over(peer.wire.duplicate());
+        connection.index = peer.index;
+        connection.next_table = table;
         let sent = connection.try_send(std::slice::from_ref(&hello));
         let preface = connection.exactly(PREFACE.len());
         if sent.is_ok() && preface.as_deref() == Some(PREFACE) {
