@@ -444,10 +444,9 @@ impl Relay {
                 }
                 Poll::Ready(Ok(()))
             }
-            Some(Err(error)) => Poll::Ready(Err(Broken::Reset(error.reason()))),
+            Some(Err(error)) => Poll::Ready(Err(reset(&error))),
             None => {
-                let trailers = ready!(recv.poll_trailers(cx))
-                    .map_err(|error| Broken::Reset(error.reason()))?;
+                let trailers = ready!(recv.poll_trailers(cx)).map_err(|error| reset(&error))?;
                 if let Some(trailers) = trailers {
                     self.take_trailers(trailers).map_err(Broken::Framing)?;
                 } else {
@@ -657,6 +656,12 @@ impl Sent {
         self.bytes.clear();
         self.bytes.shrink_to(SMALL);
     }
+}
+
+/// With the sender's own word on it. What ended its connection says nothing of the stream.
+fn reset(error: &h2::Error) -> Broken {
+    let said = error.is_reset() && error.is_remote();
+    Broken::Reset(said.then(|| error.reason()).flatten())
 }
 
 fn broken_pipe(error: h2::Error) -> io::Error {

@@ -25,6 +25,8 @@ pub struct Connection {
     pub index: usize,
     /// Every frame that came, oldest first; the payload of DATA is left out.
     pub seen: Vec<Frame>,
+    /// Bytes of payload in the largest frame that came.
+    pub largest: usize,
     /// Whether SETTINGS are acknowledged as they are read. On at first.
     pub acknowledges: bool,
     /// Whether PING is answered as it is read. On at first.
@@ -103,6 +105,7 @@ impl Connection {
             wire,
             index: 0,
             seen: Vec::new(),
+            largest: 0,
             acknowledges: true,
             pongs: true,
             refills: true,
@@ -292,6 +295,7 @@ impl Connection {
 
     #[track_caller]
     fn book(&mut self, frame: &Frame) {
+        self.largest = self.largest.max(frame.payload.len());
         self.seen.push(match frame.kind {
             kind::DATA => Frame::new(frame.kind, frame.flags, frame.stream, []),
             _ => frame.clone(),
