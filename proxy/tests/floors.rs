@@ -64,6 +64,11 @@ const CONFIG_ALLOWED: &[(&str, &str, &str)] = &[
         "which phase of the way out counts: three values",
     ),
     (
+        "upstream/keepalive.rs",
+        "Http2Keepalive",
+        "two times, used as they were written",
+    ),
+    (
         "upstream/pool.rs",
         "Pool",
         "five numbers, used as they were written",

@@ -1,8 +1,14 @@
 //! Programs of others that some tests use where they are installed.
 
-use std::{io::Write, path::PathBuf, process::Command};
+use std::{io::Write, net::TcpListener, path::PathBuf, process::Command};
 
-use crate::process::output;
+use crate::{
+    client::Client,
+    files::TempDir,
+    process::{Process, output},
+    wait,
+    wire::Address,
+};
 
 /// Finds a program in `PATH` or the usual places of system programs.
 pub fn find(name: &str) -> Option<PathBuf> {
@@ -39,6 +45,35 @@ pub fn need_python(test: &str, package: &str) -> Option<PathBuf> {
         skip(test, &reason);
     }
     works.then_some(python)
+}
+
+/// A port that was free a moment ago, for servers that cannot tell which one they got.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// Starts a server until it listens; tries another port when somebody took the first.
+#[track_caller]
+pub fn serve(name: &str, dir: &TempDir, command: impl Fn(u16) -> Command) -> (Process, Address) {
+    for _ in 0..5 {
+        let port = free_port();
+        let mut process = Process::start(&mut command(port), name, dir.path());
+        let address = Address::parse(&format!("127.0.0.1:{port}"));
+        let up = wait::until(name, || {
+            if !process.is_running() {
+                return Some(false);
+            }
+            Client::try_connect(&address).ok().map(|_| true)
+        });
+        if up {
+            return (process, address);
+        }
+    }
+    panic!("{name} does not start");
 }
 
 /// Says that a test is skipped. Written past the capture of the test runner, so that it shows

@@ -31,6 +31,10 @@ crate::engine::model! {
         protocol: UpstreamProtocol = UpstreamProtocol::Http1;
         /// Manners of HTTP/2 towards the endpoints.
         http2: Http2Options = Http2Options::default();
+        /// Ask endpoints that say nothing on an HTTP/2 connection whether they are alive, whether requests are under way or not.
+        /// Absent: never; a connection whose other end is gone is found out by the limits of requests and by TCP.
+        /// Why: servers of gRPC end connections on which more PINGs come than they allow (often one in five minutes).
+        http2_keepalive: Option<Http2Keepalive> = None;
         /// Connections kept and allowed.
         pool: Pool = Pool::default();
         /// Largest head of a response; else 502.
@@ -54,6 +58,15 @@ crate::engine::model! {
         tls: Option<ClusterTls> = None;
         /// Socket options of TCP connections to the endpoints.
         tcp: TcpOptions = TcpOptions::default();
+    }
+
+    /// PINGs to endpoints.
+    pub struct Http2Keepalive {
+        /// After so long without a byte from the endpoint it is sent a PING.
+        interval: Duration, in Duration::from_millis(10)..=Duration::from_hours(24);
+        /// Nothing came for so long after that: the connection is closed, and its requests fail (`http2_keepalive_timeout`).
+        /// Why: gRPC's value.
+        timeout: Duration = Duration::from_secs(20), in Duration::from_millis(10)..=Duration::from_mins(10);
     }
 
     /// What is spoken to the endpoints of a cluster.

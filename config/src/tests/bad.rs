@@ -552,6 +552,10 @@ const CLUSTERS: Table = &[
         ],
     ),
     (
+        "clusters: [{ name: a, endpoints: [], http2_keepalive: { interval: 1s } }, { name: b, endpoints: [], protocol: http2, http2_keepalive: { timeout: 1s } }]",
+        &["X1", "X2"],
+    ),
+    (
         "clusters: [{ name: a, endpoints: [], balance: { least_request: { choices: 1 } } }]",
         &["2:75: clusters[0].balance.least_request.choices: found 1; expected 2 to 16"],
     ),

@@ -194,6 +194,7 @@ impl Cluster {
             connect_timeout,
             protocol,
             http2,
+            http2_keepalive,
             pool,
             max_header_size,
             max_headers,
@@ -211,6 +212,7 @@ impl Cluster {
             && own.connect_timeout == *connect_timeout
             && own.protocol == *protocol
             && own.http2 == *http2
+            && own.http2_keepalive == *http2_keepalive
             && own.pool == *pool
             && own.max_header_size == *max_header_size
             && own.max_headers == *max_headers

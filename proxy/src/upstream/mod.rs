@@ -4,6 +4,7 @@
 //! is sent on them is not its business, and which endpoint a request goes to is the cluster's.
 
 mod habits;
+mod keepalive;
 mod multiplexed;
 mod pool;
 mod secure;

@@ -22,6 +22,7 @@ use http::Request;
 
 use super::{
     Origin, Want,
+    keepalive::{Keepalive, Silence},
     pool::{Dialed, Pool, Pools},
 };
 use crate::{
@@ -301,7 +302,9 @@ async fn drive(
 ) {
     let windows = standing.cluster.config.http2.clone();
     let mut bdp = http2::bdp(connection.ping_pong(), &windows);
-    let mut told = false;
+    let settings = standing.cluster.config.http2_keepalive.as_ref();
+    let mut keepalive = settings.map(Keepalive::new);
+    let (mut told, mut dead) = (false, false);
     let result = poll_fn(|cx| {
         let polled = Pin::new(&mut connection).poll(cx);
         if polled.is_ready() {
@@ -323,6 +326,18 @@ async fn drive(
             let _ = connection.set_initial_window_size(window);
             cx.waker().wake_by_ref();
         }
+        if let Some(keepalive) = &mut keepalive
+            && let Poll::Ready(silence) = keepalive.poll(cx, received > 0)
+        {
+            match (silence, &mut bdp) {
+                (Silence::Ask, Some(bdp)) => bdp.probe(),
+                (Silence::Ask, None) => {}
+                (Silence::GiveUp, _) => {
+                    dead = true;
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
         // Fails where the connection does, which reading says.
         let _ = handle.poll_flush_turn(cx);
         match handle.flood() {
@@ -331,7 +346,10 @@ async fn drive(
         }
     })
     .await;
-    let why = why(&handle, result.as_ref().err());
+    let why = match dead {
+        true => Some(Failure::new(Cause::Http2KeepaliveTimeout, "")),
+        false => why(&handle, result.as_ref().err()),
+    };
     if let Some(failure) = &why {
         tracing::warn!(cluster = %standing.cluster.name, %failure, "HTTP/2 connection to an endpoint was ended");
     } else if let Err(error) = &result {

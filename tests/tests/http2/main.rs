@@ -13,6 +13,7 @@ mod directions;
 mod floods;
 mod grpc;
 mod grpcio;
+mod keepalive;
 mod limits;
 mod reconnect;
 mod stalls;
