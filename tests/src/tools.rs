@@ -29,12 +29,35 @@ pub fn need(test: &str, name: &str) -> Option<PathBuf> {
     found
 }
 
-/// The interpreter that has a Python package: where `tests/run tools` puts it, beside the other
-/// artefacts. Says loudly that a test is skipped for want of it.
-pub fn need_python(test: &str, package: &str) -> Option<PathBuf> {
+/// Where `tests/run tools` puts what comes as Python packages, beside the other artefacts.
+fn python_packages() -> PathBuf {
     let this = std::env::current_exe().expect("the path of this test");
     let target = this.ancestors().nth(3).expect("a folder of artefacts");
-    let python = target.join("python/bin/python3");
+    target.join("python")
+}
+
+/// Envoy, of which a Python package brings the binary where none is installed. Says loudly that a
+/// test is skipped for want of it.
+pub fn need_envoy(test: &str) -> Option<PathBuf> {
+    let packaged = || {
+        let versions = std::fs::read_dir(python_packages().join("lib")).ok()?;
+        let inside = "site-packages/envoy/_bin/envoy";
+        let mut places = versions
+            .flatten()
+            .map(|version| version.path().join(inside));
+        places.find(|file| file.is_file())
+    };
+    let found = find("envoy").or_else(packaged);
+    if found.is_none() {
+        skip(test, "Envoy is not installed; `tests/run tools` does");
+    }
+    found
+}
+
+/// The interpreter that has a Python package: where `tests/run tools` puts it. Says loudly that a
+/// test is skipped for want of it.
+pub fn need_python(test: &str, package: &str) -> Option<PathBuf> {
+    let python = python_packages().join("bin/python3");
     let works = python.is_file() && {
         let mut command = Command::new(&python);
         let said = output(command.args(["-c", &format!("import {package}")]));
@@ -48,7 +71,7 @@ pub fn need_python(test: &str, package: &str) -> Option<PathBuf> {
 }
 
 /// A port that was free a moment ago, for servers that cannot tell which one they got.
-pub fn free_port() -> u16 {
+fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -14,7 +14,7 @@ use outrigger_tests::{
     files::TempDir,
     process::{Process, output},
     proxy::{Proxy, simple},
-    tools::{self, free_port, serve},
+    tools::{self, serve},
     upstream::Upstream,
     wait,
     wire::Address,

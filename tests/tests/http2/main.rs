@@ -10,11 +10,14 @@
 mod bench;
 mod bombs;
 mod directions;
+mod envoy;
 mod floods;
 mod grpc;
 mod grpcio;
 mod keepalive;
 mod limits;
+mod node;
+mod peers;
 mod reconnect;
 mod stalls;
 mod streams;
