@@ -35,6 +35,7 @@ fn node_talks_to_node() {
         "echo": [200, 1_000_000, true, [103], "42", "behind"],
         "many": 100,
         "head": [200, 0, "HEAD"],
+        "expect": "asked for",
         "calm": 502,
         "left": 10,
         "cancelled": "8",

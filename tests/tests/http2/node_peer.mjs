@@ -20,6 +20,11 @@ function serve() {
         stream.on("trailers", (trailers) => (stream.sentFields = trailers["x-sent"]));
         stream.pipe(stream);
         break;
+      case "/expect":
+        // The body comes when it was asked for.
+        stream.additionalHeaders({ ":status": 100 });
+        stream.once("data", (data) => stream.end(data));
+        break;
       case "/calm":
         stream.close(NGHTTP2_ENHANCE_YOUR_CALM);
         break;
@@ -83,6 +88,11 @@ async function play(port) {
   const head = await get("/echo", "HEAD");
   said.head = [head.status, head.body, head.head["x-method"]];
   said.calm = (await get("/calm")).status;
+
+  const expecting = session.request({ ":path": "/expect", ":method": "POST", expect: "100-continue" });
+  await once(expecting, "continue");
+  expecting.end("asked for");
+  said.expect = (await once(expecting, "data"))[0].toString();
 
   const left = [];
   for (let n = 0; n < 10; n++) {
