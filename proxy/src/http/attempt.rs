@@ -103,10 +103,7 @@ async fn one_try(
         Some(carrier) => carrier,
         None => learn(conn, state, ledger, want, &in_flight, patience).await?,
     };
-    if kept.as_ref().is_some_and(|begun| !begun.goes_to(carrier)) {
-        let detail = "and the next endpoint speaks another version of HTTP";
-        return Err(never_sent(Failure::new(Cause::UpstreamReset, detail)));
-    }
+    fits(kept.as_ref(), carrier)?;
     let (mut upstream, mut upload, origin);
     if carrier == Carrier::Http1 {
         let acquiring = worker.pools.acquire(want);
@@ -151,7 +148,6 @@ async fn one_try(
     let head_at = now();
     match outcome {
         Ok(()) => {
-            upload.answered();
             ledger.head_at = head_at;
             ledger.upstream_status = state.response.status;
             ledger.up_received += state.response.len as u64;
@@ -195,6 +191,15 @@ async fn learn(
     let learning = Box::pin(worker.pools.learn(want));
     let learned = acquire(conn, state, ledger, want.now, in_flight, patience, learning).await?;
     Ok(by(learned))
+}
+
+/// Whether what an earlier try has begun can go on to this endpoint.
+fn fits(kept: Option<&Transfer>, carrier: Carrier) -> Result<(), Failed> {
+    if kept.is_none_or(|begun| begun.goes_to(carrier)) {
+        return Ok(());
+    }
+    let detail = "and the next endpoint speaks another version of HTTP";
+    Err(never_sent(Failure::new(Cause::UpstreamReset, detail)))
 }
 
 fn never_sent(failure: Failure) -> Failed {

@@ -87,7 +87,10 @@ pub(super) async fn head(
                 return Err(Failure::new(Cause::UpgradeFailed, detail).into());
             }
             100..=199 => interim::pass_on(conn, state, patience).await?,
-            _ => return Ok(()),
+            _ => {
+                upload.answered();
+                return Ok(());
+            }
         }
         state.upstream.consume(len);
     }

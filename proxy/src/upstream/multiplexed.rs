@@ -346,9 +346,10 @@ async fn drive(
         }
     })
     .await;
-    let why = match dead {
-        true => Some(Failure::new(Cause::Http2KeepaliveTimeout, "")),
-        false => why(&handle, result.as_ref().err()),
+    let why = if dead {
+        Some(Failure::from(Cause::Http2KeepaliveTimeout))
+    } else {
+        why(&handle, result.as_ref().err())
     };
     if let Some(failure) = &why {
         tracing::warn!(cluster = %standing.cluster.name, %failure, "HTTP/2 connection to an endpoint was ended");

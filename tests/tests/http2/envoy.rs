@@ -6,7 +6,9 @@ use outrigger_tests::{
     files::TempDir,
     frames::{Block, Client, Frame, code, flag, kind, request, response, server},
     process::Process,
-    tools, wait,
+    tools,
+    upstream::Upstream,
+    wait,
     wire::Address,
 };
 
@@ -54,12 +56,10 @@ fn pattern(n: usize) -> Vec<u8> {
     (0..n).map(|n| (n % 251) as u8).collect()
 }
 
-#[test]
-fn envoy_stands_in_front_and_behind() {
-    let Some(binary) = tools::need_envoy("envoy_stands_in_front_and_behind") else {
-        return;
-    };
-    let up = server(&[], |connection| {
+/// Echoes bodies and trailers of `/echo`, hangs on `/hang`, says on `/cancelled` how that ended, and
+/// breaks `/break` off.
+fn endpoint() -> Upstream {
+    server(&[], |connection| {
         let mut cancelled = String::new();
         while let Some(frame) = connection.read() {
             let stream = frame.stream;
@@ -105,10 +105,18 @@ fn envoy_stands_in_front_and_behind() {
                 _ => {}
             }
         }
-    });
+    })
+}
+
+#[test]
+fn envoy_stands_in_front_and_behind() {
+    let Some(binary) = tools::need_envoy("envoy_stands_in_front_and_behind") else {
+        return;
+    };
+    let up = endpoint();
     let dirs = [TempDir::new(), TempDir::new()];
-    let (_behind, endpoint) = envoy(&binary, &dirs[0], &up.address);
-    let proxy = before(&[&endpoint], "");
+    let (_behind, behind) = envoy(&binary, &dirs[0], &up.address);
+    let proxy = before(&[&behind], "");
     let (_front, front) = envoy(&binary, &dirs[1], &proxy.web().into());
 
     let mut client = Client::connect(front);
