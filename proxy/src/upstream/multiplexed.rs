@@ -179,22 +179,17 @@ impl Links {
 impl Pool {
     /// A place on a connection that has one left.
     fn stream(self: &Rc<Self>, now: u64) -> Option<Lease> {
+        let mut at = 0;
         loop {
-            let link = {
-                let list = self.links.list.borrow();
-                Rc::clone(list.iter().find(|l| l.has_room())?)
-            };
-            // Without a system call: whether the peer still takes requests.
-            let ready = link
-                .sender
-                .borrow_mut()
-                .poll_ready(&mut Context::from_waker(Waker::noop()));
-            if link.is_spent(now) || matches!(ready, Poll::Ready(Err(_))) {
-                self.links.forget(&link);
-                continue;
+            let link = Rc::clone(self.links.list.borrow().get(at)?);
+            match link.poll_room() {
+                Poll::Ready(Ok(())) if !link.is_spent(now) => {
+                    link.requests.set(link.requests.get().saturating_add(1));
+                    return Some(self.lease(link));
+                }
+                Poll::Pending => at += 1,
+                Poll::Ready(_) => self.links.forget(&link),
             }
-            link.requests.set(link.requests.get().saturating_add(1));
-            return Some(self.lease(link));
         }
     }
 
@@ -340,6 +335,8 @@ async fn drive(
         }
         // Fails where the connection does, which reading says.
         let _ = handle.poll_flush_turn(cx);
+        // What was told to the endpoint just now may have made room.
+        pool.wake_one();
         match handle.flood() {
             Some(_) => Poll::Ready(Ok(())),
             None => Poll::Pending,
@@ -374,13 +371,21 @@ fn why(handle: &Handle, error: Option<&h2::Error>) -> Option<Failure> {
 }
 
 impl Link {
-    fn has_room(&self) -> bool {
-        let theirs = match self.sender.borrow().current_max_send_streams() {
+    /// Whether a stream can be opened now, or the connection is broken. Without a system call.
+    ///
+    /// A stream that was given up counts for the endpoint until it has been told. One that is
+    /// opened meanwhile waits within h2, which takes no other one before it is open.
+    fn poll_room(&self) -> Poll<Result<(), h2::Error>> {
+        let mut sender = self.sender.borrow_mut();
+        let theirs = match sender.current_max_send_streams() {
             http2::UNTOLD => 1,
             told => told,
         };
         let limit = theirs.min(self.cluster.config.http2.max_streams as usize);
-        !self.leaving.get() && (self.streams.get() as usize) < limit
+        if self.leaving.get() || (self.streams.get() as usize) >= limit {
+            return Poll::Pending;
+        }
+        sender.poll_ready(&mut Context::from_waker(Waker::noop()))
     }
 
     fn is_spent(&self, now: u64) -> bool {

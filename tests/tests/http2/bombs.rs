@@ -134,3 +134,30 @@ fn our_table_stays_small_and_theirs_may_be_nothing() {
         }
     });
 }
+
+#[test]
+fn a_table_that_is_emptied_and_filled_again_costs_no_memory() {
+    let bench = Bench::new();
+    bench.attacked(|bench| {
+        let mut client = bench.client();
+        for n in 0..2_000 {
+            // Both sizes are allowed, and so is to change them before every block.
+            let block = Vec::from(Block::default().table_size(0).table_size(4_096));
+            let fields = request("GET", "/", &[]).insert(format!("x-{n}"), "x".repeat(3_000));
+            let block = [block, Vec::from(fields)].concat();
+            let stream = client.stream();
+            client.send(&Frame::headers(stream, block).end_stream());
+            assert_eq!(client.whole(stream).status(), 200);
+        }
+    });
+    // Sizes without a field between them, thousands in one block.
+    let churn = (0..10_000).fold(Block::default(), |block, n| block.table_size(n % 2 * 16));
+    bench.attacked(|bench| {
+        let mut client = bench.client();
+        for _ in 0..100 {
+            let stream = client.open(churn.clone(), true);
+            assert_eq!(client.whole(stream).reset, Some(code::PROTOCOL_ERROR));
+        }
+        assert_eq!(client.get("/").status(), 200);
+    });
+}

@@ -44,7 +44,7 @@ type Trick = fn(u32) -> Vec<Frame>;
 #[test]
 fn mistakes_that_make_us_reset_streams_end_the_connection() {
     let bench = Bench::new();
-    let tricks: [(&str, Trick); 4] = [
+    let tricks: [(&str, Trick); 6] = [
         ("a window that overflows", |stream| {
             vec![open(stream), Frame::window_update(stream, 0x7fff_ffff)]
         }),
@@ -56,6 +56,14 @@ fn mistakes_that_make_us_reset_streams_end_the_connection() {
         ("a field of HTTP/1 connections", |stream| {
             let block = request("GET", "/attack", &[("connection", "close")]);
             vec![Frame::headers(stream, block).end_stream()]
+        }),
+        ("a second head behind the end", |stream| {
+            vec![open(stream).end_stream(), open(stream)]
+        }),
+        ("less than the length says", |stream| {
+            let block = request("POST", "/attack", &[("content-length", "9")]);
+            let data = Frame::data(stream, *b"two").end_stream();
+            vec![Frame::headers(stream, block), data]
         }),
         ("a length that is not the body's", |stream| {
             let block = request("POST", "/attack", &[("content-length", "1")]);
@@ -155,7 +163,7 @@ fn a_block_has_a_limit_in_bytes_before_it_is_decoded() {
 fn a_broken_rule_is_told_by_its_code() {
     let bench = Bench::new();
     let loud = request("GET", "/", &[("X-Loud", "1")]);
-    let cases: [(&str, u32, Vec<Frame>); 7] = [
+    let cases: [(&str, u32, Vec<Frame>); 9] = [
         (
             "a name in upper case",
             code::PROTOCOL_ERROR,
@@ -175,6 +183,21 @@ fn a_broken_rule_is_told_by_its_code() {
             "a window grows by nothing",
             code::PROTOCOL_ERROR,
             vec![Frame::window_update(0, 0)],
+        ),
+        (
+            "a stream's window grows by nothing",
+            code::PROTOCOL_ERROR,
+            vec![open(1), Frame::window_update(1, 0)],
+        ),
+        (
+            "a client pushes",
+            code::PROTOCOL_ERROR,
+            vec![Frame::new(
+                kind::PUSH_PROMISE,
+                flag::END_HEADERS,
+                1,
+                [0, 0, 0, 2],
+            )],
         ),
         (
             "a frame is too large",

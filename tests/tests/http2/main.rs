@@ -10,6 +10,7 @@
 mod bench;
 mod bombs;
 mod directions;
+mod endpoints;
 mod envoy;
 mod floods;
 mod grpc;
@@ -22,6 +23,7 @@ mod order;
 mod peers;
 mod reconnect;
 mod stalls;
+mod storm;
 mod streams;
 mod upstream;
 mod windows;
