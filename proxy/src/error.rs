@@ -175,7 +175,7 @@ causes! {
     /// The endpoint sent too many HTTP/2 frames that carry no message.
     Http2UpstreamFlood 502 "http2_upstream_flood" Upstream;
     /// The endpoint said nothing on an HTTP/2 connection, not even to a PING.
-    Http2KeepaliveTimeout 504 "http2_keepalive_timeout" Upstream;
+    Http2KeepaliveTimeout 502 "http2_keepalive_timeout" Upstream;
     /// The endpoint's answer ended before it was complete.
     ResponseIncomplete 502 "http_response_incomplete" Upstream;
     /// The endpoint switched protocols without being asked, or to another one.

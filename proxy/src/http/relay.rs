@@ -287,6 +287,7 @@ impl Relay {
                 return false;
             }
             if !sent.bytes.is_empty() {
+                sent.hold.sub(sent.bytes.len());
                 sent.bytes.extend_from_slice(&self.payload);
                 self.payload = Bytes::from(std::mem::take(&mut sent.bytes));
             }

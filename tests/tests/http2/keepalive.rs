@@ -51,7 +51,7 @@ fn one_that_does_not_is_left() {
     let mut client = Client::connect(proxy.web());
     let streams = [(); 3].map(|()| client.open(request("GET", "/", &[]), true));
     for stream in streams {
-        assert_eq!(client.whole(stream).status(), 504);
+        assert_eq!(client.whole(stream).status(), 502);
     }
     for line in proxy.log_of(3) {
         assert_eq!(line["cause"], "http2_keepalive_timeout", "{line}");
