@@ -164,13 +164,13 @@ fn a_large_body_is_not_kept_to_be_sent_again() {
     let up = refusing(2);
     let proxy = before(&[&up.address], "");
     let mut client = Client::connect(proxy.web());
-    assert_eq!(client.post("/", &[b'x'; 16_385]).status(), 502);
+    assert_eq!(client.post("/", &vec![b'x'; 16_385]).status(), 502);
     let line = &proxy.log_of(1)[0];
     assert_eq!(
         (line["cause"].as_str(), &line["attempts"]),
         (Some("stream_reset"), &1.into())
     );
-    let body = [b'x'; 16_384];
+    let body = vec![b'x'; 16_384];
     assert_eq!(client.post("/", &body).body, body);
     assert_eq!(proxy.log_of(2)[1]["attempts"], 2);
 }
