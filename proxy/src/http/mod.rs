@@ -19,6 +19,7 @@ mod record;
 mod relay;
 mod reply;
 mod secured;
+mod sent;
 mod sides;
 mod transfer;
 mod tunnel;

@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::{
     pump::{Broken, Encoding, Plan, Progress, write_chunk_size},
+    sent::Sent,
     transfer::{Carrier, Sink, Source},
 };
 use crate::{
@@ -43,9 +44,6 @@ const BULK: usize = 65_536;
 /// What an HTTP/2 sender may send on a stream at first. Of windows that grew as much is counted
 /// as came.
 const FIRST_WINDOW: usize = 65_535;
-/// A request's body up to this size can be sent again to another endpoint when the first refused
-/// its stream. Calls of gRPC are mostly smaller.
-const RESENDABLE: usize = 16_384;
 /// What a stream takes that waits, beside its payload: its task, its heads, its place in h2.
 const STREAM: usize = 8_192;
 
@@ -98,14 +96,6 @@ enum To {
         closed: bool,
         sent: Sent,
     },
-}
-
-/// What of a request was handed to an endpoint that may still say that it did not look at it.
-struct Sent {
-    /// All of it, while it is `whole`. Lent by the connection's state.
-    bytes: Vec<u8>,
-    whole: bool,
-    hold: Hold,
 }
 
 impl Relay {
@@ -260,7 +250,7 @@ impl Relay {
         }
         let mut lent = match self.to {
             To::Http1 { out, .. } => out,
-            To::Http2 { sent, .. } => sent.bytes,
+            To::Http2 { sent, .. } => sent.into_lent(),
         };
         lent.clear();
         // What grew for one message does not stay.
@@ -283,14 +273,10 @@ impl Relay {
             return !self.touched;
         };
         if self.touched {
-            if !sent.whole {
+            let Some(again) = sent.again(&self.payload) else {
                 return false;
-            }
-            if !sent.bytes.is_empty() {
-                sent.hold.sub(sent.bytes.len());
-                sent.bytes.extend_from_slice(&self.payload);
-                self.payload = Bytes::from(std::mem::take(&mut sent.bytes));
-            }
+            };
+            self.payload = again;
             *closed = false;
             self.touched = false;
         }
@@ -622,40 +608,6 @@ impl Relay {
             *closed = true;
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-impl Sent {
-    fn new(lent: Vec<u8>, plan: &Plan) -> Self {
-        let fits = match plan.body {
-            Body::Length(n) => n <= RESENDABLE as u64,
-            _ => true,
-        };
-        Self {
-            bytes: lent,
-            whole: fits && !plan.from_upstream,
-            hold: Hold::new(&plan.behind),
-        }
-    }
-
-    /// Remembers a piece, unless memory is scarce. A copy: a piece keeps all alive that came with it.
-    fn keep(&mut self, piece: &[u8], behind: &Behind) {
-        if !self.whole {
-            return;
-        }
-        let fits = self.bytes.len() + piece.len() <= RESENDABLE;
-        if fits && !behind.is_tight() && self.hold.add(piece.len()) {
-            self.bytes.extend_from_slice(piece);
-        } else {
-            self.forget();
-        }
-    }
-
-    fn forget(&mut self) {
-        self.whole = false;
-        self.hold.sub(self.bytes.len());
-        self.bytes.clear();
-        self.bytes.shrink_to(SMALL);
     }
 }
 
