@@ -19,7 +19,6 @@ mod record;
 mod relay;
 mod reply;
 mod secured;
-mod sent;
 mod sides;
 mod transfer;
 mod tunnel;

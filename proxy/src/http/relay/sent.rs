@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::pump::Plan;
+use super::{super::pump::Plan, SMALL};
 use crate::{
     message::Body,
     net::behind::{Behind, Hold},
@@ -12,8 +12,6 @@ use crate::{
 /// A request's body up to this size can be sent again to another endpoint when the first refused
 /// its stream. Calls of gRPC are mostly smaller.
 const RESENDABLE: usize = 16_384;
-/// What lent memory may keep.
-const SMALL: usize = 4_096;
 
 /// What of a request was handed to an endpoint that may still say that it did not look at it.
 pub(super) struct Sent {
