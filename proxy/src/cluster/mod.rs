@@ -149,6 +149,11 @@ impl Cluster {
         }
     }
 
+    /// Whether there are requests that go to the endpoints by HTTP/1.
+    pub(crate) fn speaks_http1(&self) -> bool {
+        self.config.protocol != model::UpstreamProtocol::Http2
+    }
+
     /// Whether connections begin with a PROXY header, and so belong to one client each.
     pub(crate) fn is_greeted(&self) -> bool {
         self.config.proxy_protocol != model::SendProxyProtocol::Off

@@ -157,6 +157,7 @@ pub(crate) fn link(parts: Parts<'_>) -> (Link, Handle) {
         judge: Judge::new(parts.role, parts.limits, now()),
         flood: None,
         received: 0,
+        settled: false,
         tally: Tally::default(),
     }));
     (Link(Rc::clone(&inner)), Handle(inner))
@@ -174,6 +175,8 @@ struct Inner {
     judge: Judge,
     flood: Option<Flood>,
     received: u64,
+    /// The peer's SETTINGS have come.
+    settled: bool,
     tally: Tally,
 }
 
@@ -213,6 +216,11 @@ impl Handle {
     pub(crate) fn take_received(&self) -> u64 {
         let mut inner = self.0.borrow_mut();
         mem::take(&mut inner.received)
+    }
+
+    /// Whether SETTINGS of the peer have come. What they say holds as soon as h2 was polled.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.0.borrow().settled
     }
 
     /// What went through since this was asked last.
@@ -271,12 +279,14 @@ impl Inner {
             judge,
             flood,
             received,
+            settled,
             tally,
             ..
         } = self;
         let (mut frames, came) = (0, fresh.len());
         let goes_on = inbound.feed(fresh, |head| {
             frames += 1;
+            *settled |= head.kind == Kind::Settings;
             if let Some(count) = tally.received.get_mut(head.kind as usize) {
                 *count += 1;
             }

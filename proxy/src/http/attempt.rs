@@ -8,6 +8,8 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
+use h2::ext::Protocol;
+
 use super::{
     Conn,
     exchange::Stop,
@@ -24,12 +26,12 @@ use crate::{
         Cluster,
         endpoint::{Endpoint, InFlight},
     },
-    error::{Cause, Side},
+    error::{Cause, Failure, Side},
     message::Body,
     route::Rule,
-    shared::{BUFFER, State},
+    shared::{BUFFER, State, Worker},
     timer::now,
-    upstream::Origin,
+    upstream::{Lease, Origin, Want},
 };
 
 /// A request under way: the endpoint's side, and what is left to send.
@@ -96,8 +98,37 @@ async fn one_try(
     let worker = Rc::clone(&conn.worker);
     let private = cluster.is_greeted();
     let want = want(&worker, cluster, endpoint, private, began);
+    let lease = match carrier(cluster, state.request.version) {
+        Carrier::Http1 => None,
+        Carrier::Http2 => {
+            let switches = upload::switches(conn, state);
+            let acquiring = stream(&worker, want, switches);
+            let (lease, origin, able) =
+                acquire(conn, state, ledger, began, &in_flight, patience, acquiring).await?;
+            able.then_some((lease, origin))
+        }
+    };
     let (mut upstream, mut upload, origin);
-    if carrier(cluster, state.request.version) == Carrier::Http1 {
+    if let Some((lease, reused)) = lease {
+        origin = reused;
+        let request = upload::request(conn, state, cluster).map_err(never_sent)?;
+        let protocol = request.extensions().get::<Protocol>().cloned();
+        let end = protocol.is_none() && upload::is_empty(state.request.body);
+        // A connection that takes no more was found out too late: nothing was sent on it.
+        let (response, send) = lease.send(request, end).map_err(not_sent)?;
+        upload = match kept.take() {
+            Some(transfer) => Upload::new(transfer),
+            None => upload::start_stream(conn, state),
+        };
+        ledger.up_sent += state.head.len() as u64;
+        upstream = Upstream::Http2(Box::new(ClientStream {
+            response,
+            send,
+            recv: None,
+            protocol,
+            lease,
+        }));
+    } else if cluster.speaks_http1() {
         let acquiring = worker.pools.acquire(want);
         let connection;
         (connection, origin) =
@@ -109,36 +140,18 @@ async fn one_try(
         };
         ledger.up_sent += upload.waiting();
     } else {
-        let acquiring = worker.pools.acquire_stream(want);
-        let lease;
-        (lease, origin) =
-            acquire(conn, state, ledger, began, &in_flight, patience, acquiring).await?;
-        let request = upload::request(conn, state, cluster).map_err(never_sent)?;
-        // A connection that takes no more was found out too late: nothing was sent on it.
-        let (response, send) = lease
-            .send(request, upload::is_empty(state.request.body))
-            .map_err(|failure| Failed {
-                failure,
-                safe: true,
-            })?;
-        upload = match kept.take() {
-            Some(transfer) => Upload::new(transfer),
-            None => upload::start_stream(conn, state),
-        };
-        ledger.up_sent += state.head.len() as u64;
-        upstream = Upstream::Http2(Box::new(ClientStream {
-            response,
-            send,
-            recv: None,
-            _lease: lease,
-        }));
+        return Err(not_sent(Failure::from(Cause::TunnelNotOffered)));
     }
     let outcome = head::head(conn, state, cluster, &mut upstream, &mut upload, patience).await;
     let head_at = now();
     match outcome {
         Ok(()) => {
             ledger.head_at = head_at;
-            ledger.upstream_status = state.response.status;
+            ledger.upstream_status = match (&upstream, state.response.status) {
+                // It is shown as what HTTP/1 would have said.
+                (Upstream::Http2(_), 101) => 200,
+                (_, status) => status,
+            };
             ledger.up_received += state.response.len as u64;
             answered(conn, ledger, cluster, &in_flight);
             let exchange = Exchange {
@@ -161,10 +174,31 @@ async fn one_try(
     }
 }
 
-fn never_sent(failure: crate::error::Failure) -> Failed {
+/// A stream to an endpoint, and whether it can carry the request: one that `switches` protocols
+/// needs an endpoint that takes extended CONNECT.
+async fn stream(
+    worker: &Worker,
+    want: Want<'_>,
+    switches: bool,
+) -> Result<(Lease, Origin, bool), Failure> {
+    let (lease, origin) = worker.pools.acquire_stream(want).await?;
+    let able = !switches || lease.takes_tunnels().await?;
+    Ok((lease, origin, able))
+}
+
+/// HTTP/2 cannot carry it to any endpoint.
+fn never_sent(failure: Failure) -> Failed {
     Failed {
         failure,
         safe: false,
+    }
+}
+
+/// This endpoint was sent nothing.
+fn not_sent(failure: Failure) -> Failed {
+    Failed {
+        failure,
+        safe: true,
     }
 }
 

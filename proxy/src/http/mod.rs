@@ -18,6 +18,7 @@ mod record;
 mod relay;
 mod reply;
 mod sides;
+mod switch;
 mod transfer;
 mod tunnel;
 mod upload;

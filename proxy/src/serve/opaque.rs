@@ -111,8 +111,8 @@ async fn forward(
         return;
     };
     let forwarding = tcp::forward(
-        stream,
-        &mut dialed.connection.stream,
+        stream.into(),
+        (&mut dialed.connection.stream).into(),
         &worker.bulk,
         (up, down),
         &mut watch,

@@ -1,5 +1,5 @@
 //! One opaque connection: bytes both ways until both ends are done. Serves TCP listeners, and
-//! what an HTTP connection becomes after an upgrade or CONNECT.
+//! what an HTTP connection, or a stream of one, becomes after an upgrade or CONNECT.
 //!
 //! Ends are passed on as they come. A FIN one way ends that way alone, after everything before
 //! it was written; a reset becomes a reset, so that neither peer takes a broken transfer for a
@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 pub(crate) use self::bulk::Bulk;
 use self::pipe::{Broken, Pipe, Progress};
-use crate::{error::Cause, net::stream::Stream};
+use crate::{error::Cause, net::channel::Side};
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +78,10 @@ impl Ended {
 /// Forwards both ways to the end. `up` and `down` are bytes that were received before and go
 /// first.
 ///
-/// Afterwards the caller drops both streams: one whose other side was reset is then reset, too.
+/// Afterwards the caller drops both sides: one whose other side was reset is then reset, too.
 pub(crate) fn forward<'a, W: Watch>(
-    downstream: &'a mut Stream,
-    upstream: &'a mut Stream,
+    downstream: Side<'a>,
+    upstream: Side<'a>,
     bulk: &Bulk,
     (up, down): (&[u8], &[u8]),
     watch: &'a mut W,
@@ -106,8 +106,8 @@ pub(crate) fn forward<'a, W: Watch>(
 /// The future of [`forward`]. Holds no buffer while nothing is under way.
 #[must_use]
 pub(crate) struct Forward<'a, W> {
-    downstream: &'a mut Stream,
-    upstream: &'a mut Stream,
+    downstream: Side<'a>,
+    upstream: Side<'a>,
     bulk: Bulk,
     up: Pipe,
     down: Pipe,
@@ -175,8 +175,8 @@ impl<W: Watch> Forward<'_, W> {
         let mut moved = 0;
         let pass_end = self.broken.is_none();
         let (pipe, streams) = match way {
-            Way::Up => (&mut self.up, (&mut *self.downstream, &mut *self.upstream)),
-            Way::Down => (&mut self.down, (&mut *self.upstream, &mut *self.downstream)),
+            Way::Up => (&mut self.up, (&mut self.downstream, &mut self.upstream)),
+            Way::Down => (&mut self.down, (&mut self.upstream, &mut self.downstream)),
         };
         let polled = pipe.poll(cx, streams, &self.bulk, pass_end, &mut moved);
         if moved > 0 {
@@ -212,12 +212,21 @@ impl<W: Watch> Forward<'_, W> {
     }
 
     /// A reset is seen by reading. Of a side that has ended, or whose receiver is behind, nothing
-    /// is read; without this such a connection could outlive its peer until it expires.
+    /// is read; without this such a connection could outlive its peer until it expires. Sockets are
+    /// asked now and then, a channel tells.
     fn poll_check(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         loop {
             let unseen = self.up.is_done() != self.down.is_done()
                 || self.up.is_stalled()
                 || self.down.is_stalled();
+            if unseen {
+                if self.downstream.poll_reset(cx).is_ready() {
+                    return Poll::Ready(Ended::DownstreamReset);
+                }
+                if self.upstream.poll_reset(cx).is_ready() {
+                    return Poll::Ready(Ended::UpstreamReset);
+                }
+            }
             let Some(check) = &mut self.check else {
                 if unseen {
                     self.check = Some(Box::pin(sleep(CHECK_INTERVAL)));

@@ -19,6 +19,7 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 use http::Request;
+use tokio::{sync::Notify, time::timeout};
 
 use super::{
     Origin, Want,
@@ -47,6 +48,10 @@ struct Link {
     idle_since: Cell<u64>,
     /// It gets no more streams.
     leaving: Cell<bool>,
+    /// The endpoint's first SETTINGS have come.
+    settled: Cell<bool>,
+    /// Tells of that, and of the connection's end.
+    told: Notify,
 }
 
 /// One stream's place on a connection, until it is dropped.
@@ -231,6 +236,8 @@ impl Pool {
             opened,
             idle_since: Cell::new(opened),
             leaving: Cell::new(false),
+            settled: Cell::new(false),
+            told: Notify::new(),
         });
         tokio::task::spawn_local(drive(
             Rc::clone(self),
@@ -265,8 +272,16 @@ async fn drive(
 ) {
     let windows = standing.cluster.config.http2.clone();
     let mut bdp = http2::bdp(connection.ping_pong(), &windows);
+    let mut settled = false;
     let result = poll_fn(|cx| {
         let polled = Pin::new(&mut connection).poll(cx);
+        if !settled && handle.is_settled() {
+            settled = true;
+            if let Some(link) = link.upgrade() {
+                link.settled.set(true);
+                link.told.notify_waiters();
+            }
+        }
         if polled.is_ready() {
             return polled;
         }
@@ -295,6 +310,8 @@ async fn drive(
     }
     if let Some(link) = link.upgrade() {
         pool.links.forget(&link);
+        link.settled.set(true);
+        link.told.notify_waiters();
     }
     drop(standing);
     pool.wake_all();
@@ -316,6 +333,22 @@ impl Link {
 }
 
 impl Lease {
+    /// Whether the endpoint takes extended CONNECT (RFC 8441 section 3). Its first SETTINGS say so,
+    /// and are waited for on a connection that is new, as long as for the connection itself.
+    ///
+    /// # Errors
+    /// They did not come in time. Nothing was sent.
+    pub(crate) async fn takes_tunnels(&self) -> Result<bool, Failure> {
+        let told = self.link.told.notified();
+        if !self.link.settled.get() {
+            let patience = self.link.cluster.config.connect_timeout;
+            let late = |_| Failure::new(Cause::ConnectTimeout, "no SETTINGS");
+            timeout(patience, told).await.map_err(late)?;
+        }
+        let sender = self.link.sender.borrow();
+        Ok(sender.is_extended_connect_protocol_enabled())
+    }
+
     /// Sends a request's head. `end`: nothing follows.
     ///
     /// # Errors
