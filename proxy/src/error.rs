@@ -144,6 +144,8 @@ causes! {
     UpstreamStalled 504 "connection_read_timeout" Upstream;
     /// The endpoint's answer took longer than the route allows one try.
     BackendTimeout 504 "backend_request_timeout" Upstream;
+    /// The deadline that the client gave with its request has passed.
+    DeadlineExceeded 504 "client_deadline_exceeded" Upstream;
     /// The request took longer than the route allows.
     RequestTimeout 504 "http_response_timeout" Upstream;
     /// The process is shutting down.

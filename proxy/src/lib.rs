@@ -2,6 +2,9 @@
 
 mod admin;
 mod app;
+#[cfg(feature = "benching")]
+#[doc(hidden)]
+pub mod benching;
 mod cluster;
 mod commands;
 mod control;

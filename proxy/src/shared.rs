@@ -32,8 +32,10 @@ use crate::{
 /// as far as the budget.
 pub(crate) const BUFFER: usize = 16_384;
 
-/// States of streams kept for reuse: some KiB each.
-const KEPT_SMALL: usize = 256;
+/// States of streams kept for reuse: one or two KiB each.
+const KEPT_SMALL: usize = 1_024;
+/// Their buffers kept for reuse: 16 KiB each.
+const KEPT_BUFFERS: usize = 64;
 /// Buffers of HTTP/2 connections kept for reuse: up to 64 KiB each.
 const KEPT_SPARE: usize = 16;
 
@@ -78,6 +80,8 @@ pub(crate) struct Worker {
     /// States of streams, for reuse.
     #[allow(clippy::vec_box, reason = "a state moves between streams as a pointer")]
     small_states: RefCell<Vec<Box<State>>>,
+    /// Buffers of streams, for reuse.
+    buffers: RefCell<Vec<Buffer>>,
     kept_states: usize,
     /// States in use.
     lent_states: Rc<Cell<usize>>,
@@ -130,15 +134,7 @@ impl Default for State {
         Self {
             downstream: Buffer::with_capacity(BUFFER),
             upstream: Buffer::with_capacity(BUFFER),
-            head: Vec::new(),
-            request: RequestHead::default(),
-            response: ResponseHead::default(),
-            edits: Edits::default(),
-            response_edits: Edits::default(),
-            answer: Vec::new(),
-            to_upstream: Vec::new(),
-            to_downstream: Vec::new(),
-            lent: None,
+            ..Self::small()
         }
     }
 }
@@ -149,7 +145,15 @@ impl State {
         Self {
             downstream: Buffer::default(),
             upstream: Buffer::default(),
-            ..Self::default()
+            head: Vec::new(),
+            request: RequestHead::default(),
+            response: ResponseHead::default(),
+            edits: Edits::default(),
+            response_edits: Edits::default(),
+            answer: Vec::new(),
+            to_upstream: Vec::new(),
+            to_downstream: Vec::new(),
+            lent: None,
         }
     }
 
@@ -220,6 +224,7 @@ impl Worker {
             states: RefCell::default(),
             spare: Spare::new(KEPT_SPARE),
             small_states: RefCell::default(),
+            buffers: RefCell::default(),
             kept_states: limits.buffer_pool.0 as usize / (2 * BUFFER),
             lent_states: Rc::default(),
             most_states: Cell::new(0),
@@ -318,14 +323,29 @@ impl Worker {
         state.unwrap_or_else(|| Box::new(State::small()))
     }
 
+    /// A buffer for one that needs it now.
+    pub(crate) fn lend_buffer(&self) -> Buffer {
+        let buffer = self.buffers.borrow_mut().pop();
+        buffer.unwrap_or_else(|| Buffer::with_capacity(BUFFER))
+    }
+
+    fn keep_buffer(&self, mut buffer: Buffer) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < KEPT_BUFFERS && buffer.capacity() == BUFFER {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+
     /// Takes it back.
     pub(crate) fn give_small_state(&self, mut state: Box<State>) {
         let mut states = self.small_states.borrow_mut();
         if states.len() < KEPT_SMALL && state.is_small() {
             state.downstream.clear();
             state.upstream.clear();
-            state.upstream.shrink(0);
+            let buffer = std::mem::take(&mut state.upstream);
             states.push(state);
+            self.keep_buffer(buffer);
         }
     }
 

@@ -1,6 +1,8 @@
 //! Programs of others that some tests use where they are installed.
 
-use std::{io::Write, path::PathBuf};
+use std::{io::Write, path::PathBuf, process::Command};
+
+use crate::process::output;
 
 /// Finds a program in `PATH` or the usual places of system programs.
 pub fn find(name: &str) -> Option<PathBuf> {
@@ -19,6 +21,24 @@ pub fn need(test: &str, name: &str) -> Option<PathBuf> {
         skip(test, &format!("{name} is not installed"));
     }
     found
+}
+
+/// The interpreter that has a Python package: where `tests/run tools` puts it, beside the other
+/// artefacts. Says loudly that a test is skipped for want of it.
+pub fn need_python(test: &str, package: &str) -> Option<PathBuf> {
+    let this = std::env::current_exe().expect("the path of this test");
+    let target = this.ancestors().nth(3).expect("a folder of artefacts");
+    let python = target.join("python/bin/python3");
+    let works = python.is_file() && {
+        let mut command = Command::new(&python);
+        let said = output(command.args(["-c", &format!("import {package}")]));
+        said.code == Some(0)
+    };
+    if !works {
+        let reason = format!("{package} of Python is not installed; `tests/run tools` does");
+        skip(test, &reason);
+    }
+    works.then_some(python)
 }
 
 /// Says that a test is skipped. Written past the capture of the test runner, so that it shows

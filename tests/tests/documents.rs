@@ -89,7 +89,7 @@ fn configurations_in_the_readme_are_valid() {
 fn names_in_the_architecture_exist() {
     let mut sources = Vec::new();
     let mut files = Vec::new();
-    for folder in ["proxy", "config", "control-api", "tests/tests"] {
+    for folder in ["proxy", "config", "control-api", "benches", "tests/tests"] {
         collect(&root().join(folder), &mut files);
     }
     for file in &files {

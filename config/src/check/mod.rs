@@ -2,6 +2,7 @@
 //! model alone; the document only tells what was written and where.
 
 mod clusters;
+mod grpc;
 mod listeners;
 mod process;
 mod routes;

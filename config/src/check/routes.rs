@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{Checker, Names};
+use super::{Checker, Names, grpc};
 use crate::engine::Grammar as _;
 use crate::model::{
     Backend, DirectResponse, Filter, HeaderEdits, HeaderName, HeaderValue, Match, PathMatch,
@@ -142,6 +142,9 @@ fn check_match(checker: &mut Checker<'_>, condition: &Match) {
             let expected = format!("{upper}; methods are case-sensitive");
             checker.problem_at("method", format!("found {text:?}"), expected);
         }
+    }
+    if let Some(call) = &condition.grpc {
+        grpc::check(condition, call, checker);
     }
     let mut known = HashSet::new();
     checker.each("headers", &condition.headers, |checker, header| {

@@ -36,6 +36,8 @@ crate::engine::model! {
         path: Option<PathMatch> = None;
         /// Exact request method.
         method: Option<Text> = None;
+        /// A gRPC call, by service and method. Not beside `path` and `method`, which it stands for.
+        grpc: Option<GrpcMatch> = None;
         /// Conditions on fields; each field name at most once.
         headers: Vec<HeaderMatch> = Vec::new();
         /// Conditions on query parameters; each at most once.
@@ -50,6 +52,24 @@ crate::engine::model! {
         Prefix = "prefix": PathText;
         /// A regular expression for the whole path.
         Regex = "regex": Pattern;
+    }
+
+    /// A gRPC call: a POST of `Content-Type: application/grpc`, alone or with `+` or `;` behind it, whose path
+    /// is `/service/method`. Empty: every call. Service and method in full count as an exact path,
+    /// a service in full as a prefix, everything else as a regular expression.
+    pub struct GrpcMatch {
+        /// The service with its package: `shop.v1.Cart`. Absent: every service.
+        service: Option<GrpcName> = None;
+        /// The method: `AddItem`. Absent: every method.
+        method: Option<GrpcName> = None;
+    }
+
+    /// A condition on a name in a gRPC call. Exactly one of `exact` and `regex`.
+    pub struct GrpcName from exact {
+        /// The whole name; case matters.
+        exact: Option<Text> = None;
+        /// A regular expression for the whole name.
+        regex: Option<Pattern> = None;
     }
 
     /// A condition on a field. Exactly one of `exact`, `regex` and `present`.

@@ -668,6 +668,17 @@ const ROUTES: Table = &[
         ],
     ),
     (
+        "routes: [{ name: r, rules: [{ matches: [{ path: { exact: /a }, method: GET, grpc: { service: a/b, method: { exact: M, regex: M } } }, { grpc: { service: {}, method: 1x } }], backends: [{ cluster: c }] }] }]\nclusters: [{ name: c, endpoints: [] }]",
+        &[
+            "2:49: routes[0].rules[0].matches[0].path: found a path; expected nothing beside `grpc`, which says path and method of HTTP",
+            "2:72: routes[0].rules[0].matches[0].method: found a method; expected nothing beside `grpc`, which says path and method of HTTP",
+            r#"2:94: routes[0].rules[0].matches[0].grpc.service: found "a/b"; expected a service with its package, such as shop.v1.Cart"#,
+            "2:107: routes[0].rules[0].matches[0].grpc.method: found exact, regex together; expected exactly one of exact, regex",
+            "2:154: routes[0].rules[0].matches[1].grpc.service: found no condition; expected exactly one of exact, regex",
+            r#"2:166: routes[0].rules[0].matches[1].grpc.method: found "1x"; expected a method, such as AddItem"#,
+        ],
+    ),
+    (
         "routes: [{ name: r, rules: [{ matches: [{ headers: [{ name: x }] }], backends: [{ cluster: c }] }] }]\nclusters: [{ name: c, endpoints: [] }]",
         &[
             "2:53: routes[0].rules[0].matches[0].headers[0]: found no condition; expected exactly one of exact, regex, present",

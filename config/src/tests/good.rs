@@ -120,6 +120,7 @@ fn what_is_odd_but_right() {
         // No deadline beside none.
         "version: 1\nroutes: [{ name: a, rules: [{ timeouts: { request: 0s, backend_request: 5s }, backends: [{ cluster: a }] }] }]\nclusters: [{ name: a, endpoints: [] }]",
         "version: 1\nroutes: [{ name: a, rules: [{ matches: [{ path: { prefix: /a } }], filters: [{ redirect: { path: { replace_prefix: /b } } }] }] }]",
+        "version: 1\nroutes: [{ name: a, rules: [{ matches: [{ grpc: {} }, { grpc: { service: a.v1._B, method: { regex: \"Get.*\" } } }], backends: [{ cluster: a }] }] }]\nclusters: [{ name: a, endpoints: [] }]",
         "version: 1\nmesh: &m { workers: 2 }\nprobes: { bind: 127.0.0.1:1 }",
     ] {
         read(text);

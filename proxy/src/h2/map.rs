@@ -141,7 +141,11 @@ pub(super) fn append(
 ) -> Result<(), &'static str> {
     let mut value = HeaderValue::from_maybe_shared(text.part(value)).map_err(|_| "field value")?;
     // The decoder does not tell whether a field came as never to be indexed. These had better be.
-    value.set_sensitive(matches!(known, Known::Authorization | Known::Cookie));
+    // An id that no other request has would only drive others out of the table.
+    value.set_sensitive(matches!(
+        known,
+        Known::Authorization | Known::Cookie | Known::XRequestId
+    ));
     let name = match own_name(known) {
         Some(name) => name,
         None => HeaderName::from_bytes(name).map_err(|_| "field name")?,

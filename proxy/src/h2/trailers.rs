@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Cause, Failure},
-    message::{Fields, Limits, as_response, may_trail, parse_section},
+    message::{Fields, Limits, as_response, grpc, may_trail, parse_section},
 };
 
 const fn bad(detail: &'static str) -> Failure {
@@ -111,9 +111,8 @@ pub(crate) fn keep_allowed(
 }
 
 /// The status of a gRPC call, which its trailers tell.
-pub(crate) fn grpc_status(trailers: &HeaderMap) -> Option<u8> {
-    let value = trailers.get("grpc-status")?;
-    value.to_str().ok()?.parse().ok()
+pub(crate) fn grpc_status(trailers: &HeaderMap) -> Option<u32> {
+    grpc::status(trailers.get("grpc-status")?.as_bytes())
 }
 
 #[cfg(test)]

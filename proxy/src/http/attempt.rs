@@ -13,6 +13,7 @@ use h2::ext::Protocol;
 use super::{
     Conn,
     exchange::Stop,
+    grpc,
     head::{self, Lost},
     patience::Patience,
     reach::{Failed, Tried, acquire, begin, carrier, pick, session_endpoint, want},
@@ -27,7 +28,7 @@ use crate::{
         endpoint::{Endpoint, InFlight},
     },
     error::{Cause, Failure, Side},
-    message::Body,
+    message::{Body, grpc as grpc_codes},
     route::Rule,
     shared::{BUFFER, State, Worker},
     timer::now,
@@ -93,7 +94,7 @@ async fn one_try(
     kept: &mut Option<Transfer>,
     began: u64,
 ) -> Result<Answered, Failed> {
-    begin(conn, ledger, rule, endpoint, patience, began);
+    begin(conn, ledger, rule, endpoint, patience, began).map_err(never_sent)?;
     let in_flight = endpoint.start();
     let worker = Rc::clone(&conn.worker);
     let private = cluster.is_greeted();
@@ -111,6 +112,7 @@ async fn one_try(
     let (mut upstream, mut upload, origin);
     if let Some((lease, reused)) = lease {
         origin = reused;
+        pass_on_deadline(state, ledger, patience)?;
         let request = upload::request(conn, state, cluster).map_err(never_sent)?;
         let protocol = request.extensions().get::<Protocol>().cloned();
         let end = protocol.is_none() && upload::is_empty(state.request.body);
@@ -133,6 +135,7 @@ async fn one_try(
         let connection;
         (connection, origin) =
             acquire(conn, state, ledger, began, &in_flight, patience, acquiring).await?;
+        pass_on_deadline(state, ledger, patience)?;
         upstream = Upstream::Http1(connection);
         upload = match kept.take() {
             Some(transfer) => Upload::new(transfer),
@@ -153,6 +156,9 @@ async fn one_try(
                 (_, status) => status,
             };
             ledger.up_received += state.response.len as u64;
+            if ledger.call.is_some() {
+                ledger.grpc_status = grpc_codes::status_in_head(&state.answer());
+            }
             answered(conn, ledger, cluster, &in_flight);
             let exchange = Exchange {
                 upstream,
@@ -202,12 +208,27 @@ fn not_sent(failure: Failure) -> Failed {
     }
 }
 
+/// Writes into a call's head what is left of its time.
+fn pass_on_deadline(
+    state: &mut State,
+    ledger: &mut Ledger,
+    patience: &Patience,
+) -> Result<(), Failed> {
+    let Some(call) = ledger.call else {
+        return Ok(());
+    };
+    grpc::pass_on_deadline(call, state, patience, ledger.sent_at).map_err(|failure| {
+        ledger.sent_at = 0;
+        never_sent(failure)
+    })
+}
+
 /// Tells balancer and metrics of an answer.
 fn answered(conn: &Conn, ledger: &Ledger, cluster: &Cluster, in_flight: &InFlight) {
     let latency = ledger.head_at.saturating_sub(ledger.sent_at);
     let cells = cluster.cells.at(conn.worker.id);
     cells.latency.observe(Duration::from_nanos(latency));
-    if ledger.upstream_status >= 500 {
+    if ledger.upstream_status >= 500 || ledger.grpc_status.is_some_and(grpc_codes::is_failure) {
         in_flight.fail(ledger.head_at);
     } else {
         in_flight.observe(latency, ledger.head_at);

@@ -29,7 +29,7 @@ use crate::{
     filter::{self, ResponseContext},
     h1::{self, Delivery, Limits, write_response},
     h2 as http2,
-    message::{Body, Edits, Known, RequestView, Version},
+    message::{Body, Edits, Known, RequestView, Version, grpc},
     route::{Backend, Rule, Session},
     shared::State,
     timer::now,
@@ -89,6 +89,9 @@ pub(super) async fn response(
         }
         Err(failure) => Err(failure),
     };
+    if ledger.call.is_some() && pump.grpc_status().is_some_and(grpc::is_failure) {
+        in_flight.fail(read_at);
+    }
     drop(in_flight);
     let request_read = upload.is_read();
     close |= !request_read;

@@ -10,6 +10,7 @@ use super::{
     Conn, Next,
     attempt::{self, Answered},
     deliver, forwarded,
+    grpc::{self, Call},
     patience::Patience,
     record::{Ledger, Used},
     reply, switch, tunnel,
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     error::{Cause, Failure, Side},
     filter::{self, Flow, Reply, RequestContext},
-    message::{Body, Method, RequestView, path},
+    message::{Body, Method, RequestView, grpc as grpc_codes, path},
     route::{Backend, Rule},
     shared::State,
 };
@@ -45,6 +46,7 @@ pub(super) async fn exchange(conn: &mut Conn, state: &mut State) -> Next {
     state.edits.clear();
     state.response_edits.clear();
     ledger.received = state.head.len() as u64;
+    ledger.call = Call::of(state);
     let next = match run(conn, state, &mut ledger).await {
         Ok(next) => next,
         Err(stop) => conclude(conn, state, &mut ledger, stop).await,
@@ -53,9 +55,15 @@ pub(super) async fn exchange(conn: &mut Conn, state: &mut State) -> Next {
     next
 }
 
-/// Answers a request that could not even be read.
-pub(super) async fn refuse(conn: &mut Conn, state: &mut State, failure: Failure) -> Next {
+/// Answers a request that could not even be read, but that may have been seen to be a call.
+pub(super) async fn refuse(
+    conn: &mut Conn,
+    state: &mut State,
+    failure: Failure,
+    call: Option<Call>,
+) -> Next {
     let mut ledger = Ledger::new();
+    ledger.call = call;
     state.edits.clear();
     ledger.received = (state.head.len() + state.downstream.len()) as u64;
     // Nothing that was parsed so far may be believed, but HEAD and version are not needed to close.
@@ -69,8 +77,20 @@ pub(super) async fn refuse(conn: &mut Conn, state: &mut State, failure: Failure)
 /// A failure becomes an answer, if one can still be sent.
 async fn conclude(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, stop: Stop) -> Next {
     let cause = stop.failure.cause;
-    let silent = stop.answered || matches!(cause, Cause::ClientGone | Cause::ClientStalled);
-    let next = if silent {
+    let gone = matches!(cause, Cause::ClientGone | Cause::ClientStalled);
+    let proxy_status = conn.listener.http.proxy_status;
+    let told = match ledger.call {
+        // What a client that left would have been told.
+        Some(_) if gone => {
+            ledger.grpc_status = Some(grpc_codes::of(cause));
+            None
+        }
+        Some(_) => grpc::tell(&mut conn.side, state, ledger, &stop.failure, proxy_status),
+        None => None,
+    };
+    let next = if let Some(next) = told {
+        next
+    } else if stop.answered || gone {
         Next::Drop
     } else {
         let json = state.request.len > 0
@@ -78,7 +98,7 @@ async fn conclude(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, stop:
                 bytes: &state.head,
                 head: &state.request,
             });
-        let answer = reply::for_failure(&stop.failure, json, conn.listener.http.proxy_status);
+        let answer = reply::for_failure(&stop.failure, json, proxy_status);
         // After a request that is broken or incomplete nothing on this connection can be trusted.
         // Nor can what follows a CONNECT that was refused: it is meant for somebody else.
         let keep = (cause.side() != Side::Downstream || cause == Cause::Loop)
@@ -222,6 +242,9 @@ async fn forward(
         rule.request_timeout,
         conn.listener.http.stream_idle_timeout,
     );
+    if let Some(call) = &mut ledger.call {
+        grpc::take_deadline(call, state, ledger.began, &mut patience)?;
+    }
     if state.request.method == Method::Connect {
         return tunnel::connect(conn, state, ledger, rule, cluster, patience).await;
     }

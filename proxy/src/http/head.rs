@@ -3,6 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
 };
 
@@ -20,7 +21,7 @@ use crate::{
     h1::{HeadScan, parse_response},
     h2 as http2,
     message::{Asked, Limits, Method, as_response},
-    shared::{BUFFER, State},
+    shared::{State, Worker},
     upstream::Connection,
 };
 
@@ -63,13 +64,14 @@ pub(super) async fn head(
     } else {
         Asked::Other
     };
+    let worker = Rc::clone(&conn.worker);
     for _ in 0..MAX_INTERIM {
         let mut scan = HeadScan::default();
         let len = poll_fn(|cx| {
             upload.poll(cx, conn, state, upstream)?;
             let polled = match upstream {
                 Upstream::Http1(connection) => {
-                    poll_text(cx, state, connection, &mut scan, &limits, asked)
+                    poll_text(cx, &worker, state, connection, &mut scan, &limits, asked)
                 }
                 Upstream::Http2(stream) => poll_frames(cx, state, stream, &limits, asked),
             };
@@ -101,12 +103,20 @@ pub(super) async fn head(
 /// Reads a head from an HTTP/1 connection. Ready with its length in the buffer.
 fn poll_text(
     cx: &mut Context<'_>,
+    worker: &Worker,
     state: &mut State,
     connection: &mut Connection,
     scan: &mut HeadScan,
     limits: &Limits,
     asked: Asked,
 ) -> Poll<Result<usize, Lost>> {
+    if state.upstream.capacity() == 0 {
+        // A stream of an HTTP/2 connection begins without a buffer, and needs none while it waits.
+        if connection.stream.poll_read_ready(cx).is_pending() {
+            return Poll::Pending;
+        }
+        state.upstream = worker.lend_buffer();
+    }
     loop {
         if !state.upstream.is_empty()
             && let Some(len) = scan
@@ -120,9 +130,7 @@ fn poll_text(
         if state.upstream.spare().is_empty() {
             state.upstream.compact();
             if state.upstream.spare().is_empty() {
-                // The state of an HTTP/2 stream begins without a buffer.
-                let capacity = (state.upstream.capacity() * 2).max(BUFFER);
-                state.upstream.grow(capacity);
+                state.upstream.grow(state.upstream.capacity() * 2);
             }
         }
         let failure = match connection.stream.poll_read_into(cx, state.upstream.spare()) {

@@ -8,6 +8,7 @@ mod attempt;
 mod deliver;
 mod exchange;
 mod forwarded;
+mod grpc;
 mod head;
 mod interim;
 mod multiplexed;
@@ -142,7 +143,7 @@ async fn burst(conn: &mut Conn, state: &mut State) -> Burst {
             Wait::Left => return Burst::Over,
             Wait::Http2 => return Burst::Http2,
             Wait::Head => exchange::exchange(conn, state).await,
-            Wait::Failed(failure) => exchange::refuse(conn, state, failure).await,
+            Wait::Failed(failure) => exchange::refuse(conn, state, failure, None).await,
         };
         match next {
             Next::KeepAlive => {}

@@ -19,6 +19,7 @@ use http::Request;
 
 use super::{
     Conn, LINGER, Next, exchange,
+    grpc::Call,
     sides::{Downstream, ServerStream},
 };
 use crate::{
@@ -245,7 +246,10 @@ async fn serve_stream(mut conn: Conn, parts: http::request::Parts) {
     let read = read_head(&conn, &parts, &mut state);
     let next = match read {
         Ok(()) => Box::pin(exchange::exchange(&mut conn, &mut state)).await,
-        Err(failure) => Box::pin(exchange::refuse(&mut conn, &mut state, failure)).await,
+        Err(failure) => {
+            let call = Call::of_parts(&parts);
+            Box::pin(exchange::refuse(&mut conn, &mut state, failure, call)).await
+        }
     };
     if let (Next::Drop, Downstream::Http2(stream)) = (next, &mut conn.side) {
         // Of an answer that broke off nothing else can be said any more.

@@ -56,7 +56,7 @@ pub(super) async fn private(
     loop {
         let began = now();
         let endpoint = pick(conn, state, cluster, tried.ids(), began)?;
-        begin(conn, ledger, rule, &endpoint, patience, began);
+        begin(conn, ledger, rule, &endpoint, patience, began)?;
         let in_flight = endpoint.start();
         let worker = Rc::clone(&conn.worker);
         let acquiring = worker
@@ -151,6 +151,9 @@ pub(super) fn pick(
 }
 
 /// Enters a try into the books and winds up its clock.
+///
+/// # Errors
+/// The request's time is up: nobody would wait for what the try brings.
 pub(super) fn begin(
     conn: &Conn,
     ledger: &mut Ledger,
@@ -158,11 +161,15 @@ pub(super) fn begin(
     endpoint: &Arc<Endpoint>,
     patience: &mut Patience,
     began: u64,
-) {
+) -> Result<(), Failure> {
+    if let Some(failure) = patience.spent(began) {
+        return Err(failure);
+    }
     ledger.tries += 1;
     ledger.endpoint = Some(Arc::clone(endpoint));
     patience.begin_try(began, rule.backend_timeout);
     patience.arm(&conn.timer, began);
+    Ok(())
 }
 
 pub(super) fn want<'a>(

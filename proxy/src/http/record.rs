@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::Conn;
+use super::{Conn, grpc::Call};
 use crate::{
     cluster::{Cluster, endpoint::Endpoint},
     error::Failure,
@@ -46,8 +46,10 @@ pub(super) struct Ledger {
     /// Payload of the request and of the response.
     pub(super) body_received: u64,
     pub(super) body_sent: u64,
-    /// What gRPC's trailers said.
-    pub(super) grpc_status: Option<u8>,
+    /// It is a gRPC call.
+    pub(super) call: Option<Call>,
+    /// What its trailers said, or those that stand in the head, or we.
+    pub(super) grpc_status: Option<u32>,
     /// Bytes taken from and given to the client after the protocol was switched.
     pub(super) tunnel: Option<(u64, u64)>,
 }
@@ -117,6 +119,9 @@ impl Ledger {
                 if let Some(class) = cells.responses.get(usize::from(self.status / 100)) {
                     class.inc();
                 }
+                if self.call.is_some() {
+                    cells.called(self.grpc_status);
+                }
                 cells.duration.observe(duration);
                 cells.overhead.observe(overhead);
                 if let Some(failure) = &self.failure {
@@ -184,6 +189,7 @@ impl Ledger {
             sni: None,
             alpn: None,
             status: (self.status > 0 || self.failure.is_some()).then(|| self.logged_status()),
+            grpc_status: self.grpc_status.filter(|_| self.call.is_some()),
             received: self.received + self.body_received,
             sent: self.sent + self.body_sent,
             user_agent: first(b"user-agent"),

@@ -58,7 +58,7 @@ pub(super) struct Relay {
     touched: bool,
     pub(super) moved: u64,
     pub(super) progressed: bool,
-    pub(super) grpc_status: Option<u8>,
+    pub(super) grpc_status: Option<u32>,
 }
 
 /// How the body comes.
@@ -174,6 +174,10 @@ impl Relay {
                     Poll::Ready(sent) => sent.map_err(|_| Broken::SinkFailed)?,
                     Poll::Pending => {
                         self.charge(&mut source)?;
+                        // One of an HTTP/2 stream's own is of no use while it waits.
+                        if self.from_upstream && buffer.is_empty() {
+                            buffer.shrink(0);
+                        }
                         return Poll::Pending;
                     }
                 }
@@ -299,11 +303,7 @@ impl Relay {
                 if !*begun {
                     *begun = true;
                     raw.extend_from_slice(buffer.filled());
-                    // One of an HTTP/2 stream's own is of no use from here on.
                     buffer.clear();
-                    if self.from_upstream {
-                        buffer.shrink(0);
-                    }
                 }
                 let step = decoder.step(raw).map_err(Broken::Framing)?;
                 match step {
@@ -327,6 +327,7 @@ impl Relay {
                         let section = trailers.of(raw);
                         let map = http2::write_trailers(section, &self.limits, self.from_upstream)
                             .map_err(Broken::Framing)?;
+                        self.grpc_status = http2::grpc_status(&map);
                         self.trailers = (!map.is_empty()).then_some(map);
                         bytes::Buf::advance(raw, skip);
                         self.ended = true;

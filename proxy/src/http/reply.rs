@@ -46,9 +46,8 @@ pub(super) fn write(out: &mut Vec<u8>, reply: &Reply, manner: Manner) {
     out.extend_from_slice(number.format(reply.status).as_bytes());
     out.push(b' ');
     out.extend_from_slice(reason(reply.status).as_bytes());
-    out.extend_from_slice(b"\r\nDate: ");
-    date(|text| out.extend_from_slice(text));
     out.extend_from_slice(b"\r\n");
+    date_line(out);
     out.extend_from_slice(&reply.lines);
     let may_have_body = !matches!(reply.status, 204 | 304);
     if may_have_body {
@@ -72,31 +71,18 @@ pub(super) fn write(out: &mut Vec<u8>, reply: &Reply, manner: Manner) {
 pub(super) fn for_failure(failure: &Failure, json: bool, proxy_status: bool) -> Reply {
     let cause = failure.cause;
     let status = cause.status();
-    let reason = reason(status);
-    // What a client did wrong helps it; what is wrong behind us does not concern it.
-    let told = if status < 500 {
-        cause.explain().trim()
-    } else {
-        ""
-    };
     let (kind, body) = if json {
+        let (reason, told) = (reason(status), told(cause));
         (
             "application/json",
             format!("{{\"status\":{status},\"error\":\"{reason}\",\"message\":\"{told}\"}}\n"),
         )
-    } else if told.is_empty() {
-        ("text/plain; charset=utf-8", format!("{status} {reason}\n"))
     } else {
-        (
-            "text/plain; charset=utf-8",
-            format!("{status} {reason}: {told}\n"),
-        )
+        ("text/plain; charset=utf-8", words(cause) + "\n")
     };
     let mut lines = format!("Content-Type: {kind}\r\n");
     if proxy_status {
-        lines.push_str("Proxy-Status: outrigger; error=");
-        lines.push_str(cause.word());
-        lines.push_str("\r\n");
+        lines.push_str(&self::proxy_status(cause));
     }
     if cause == Cause::ConnectRefused {
         lines.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n");
@@ -106,6 +92,29 @@ pub(super) fn for_failure(failure: &Failure, json: bool, proxy_status: bool) -> 
         lines: lines.into(),
         body: body.into(),
     }
+}
+
+/// What a client did wrong helps it; what is wrong behind us does not concern it.
+fn told(cause: Cause) -> &'static str {
+    match cause.status() {
+        ..500 => cause.explain().trim(),
+        _ => "",
+    }
+}
+
+/// A failure in words for the client.
+pub(super) fn words(cause: Cause) -> String {
+    let status = cause.status();
+    let reason = reason(status);
+    match told(cause) {
+        "" => format!("{status} {reason}"),
+        told => format!("{status} {reason}: {told}"),
+    }
+}
+
+/// The line of `Proxy-Status`.
+pub(super) fn proxy_status(cause: Cause) -> String {
+    format!("Proxy-Status: outrigger; error={}\r\n", cause.word())
 }
 
 /// Whether the client would rather read JSON.
@@ -160,9 +169,7 @@ pub(super) async fn send(
 
 fn own(reply: &Reply, length: Option<usize>) -> Result<http::Response<()>, Failure> {
     let mut lines = Vec::with_capacity(reply.lines.len() + 64);
-    lines.extend_from_slice(b"Date: ");
-    date(|text| lines.extend_from_slice(text));
-    lines.extend_from_slice(b"\r\n");
+    date_line(&mut lines);
     lines.extend_from_slice(&reply.lines);
     http2::own_response(reply.status, &lines, length)
 }
@@ -281,6 +288,13 @@ pub(super) fn date(show: impl FnOnce(&[u8])) {
         }
         show(text.as_bytes());
     });
+}
+
+/// Appends the line of `Date`.
+pub(super) fn date_line(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Date: ");
+    date(|text| out.extend_from_slice(text));
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Whether a head has no `Date`.

@@ -157,7 +157,7 @@ impl Transfer {
     }
 
     /// The gRPC status in the trailers that passed.
-    pub(super) fn grpc_status(&self) -> Option<u8> {
+    pub(super) fn grpc_status(&self) -> Option<u32> {
         match self {
             Self::Pump(_) => None,
             Self::Relay(relay) => relay.grpc_status,

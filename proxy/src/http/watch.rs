@@ -2,11 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::{
-    Conn,
-    patience::{Expired, Patience},
-    sides::Downstream,
-};
+use super::{Conn, patience::Patience, sides::Downstream};
 use crate::{
     drain::Phase,
     error::{Cause, Failure},
@@ -27,9 +23,7 @@ pub(super) fn impatience(
     }
     match expired {
         Poll::Pending => None,
-        Poll::Ready(Expired::Request) => Some(Failure::from(Cause::RequestTimeout)),
-        Poll::Ready(Expired::Backend) => Some(Failure::from(Cause::BackendTimeout)),
-        Poll::Ready(Expired::Pause) => Some(Failure::from(on_pause())),
+        Poll::Ready(expired) => Some(expired.failure(on_pause)),
     }
 }
 

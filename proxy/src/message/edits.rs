@@ -96,6 +96,14 @@ impl Edits {
         }
     }
 
+    /// Whether a line of this name was added.
+    pub(crate) fn has_added(&self, name: &[u8]) -> bool {
+        self.added.split(|byte| *byte == b'\n').any(|line| {
+            let (start, rest) = line.split_at(name.len().min(line.len()));
+            start.eq_ignore_ascii_case(name) && rest.first() == Some(&b':')
+        })
+    }
+
     /// The added lines, ready to be written.
     pub(crate) fn added(&self) -> &[u8] {
         &self.added
@@ -125,7 +133,9 @@ mod tests {
         edits.add("a", b"1");
         edits.add_line(&HeaderLine::new("Ab", "2"));
         edits.add("A", b"3");
+        assert!(edits.has_added(b"a") && edits.has_added(b"AB") && !edits.has_added(b"b"));
         edits.drop_added(b"a");
+        assert!(!edits.has_added(b"a") && !edits.has_added(b"abc"));
         assert_eq!(edits.added(), b"Ab: 2\r\n");
     }
 }

@@ -8,6 +8,7 @@
 mod edits;
 mod fields;
 pub(crate) mod grammar;
+pub(crate) mod grpc;
 mod head;
 pub(crate) mod path;
 mod rules;

@@ -7,7 +7,7 @@ use regex::bytes::Regex;
 
 use super::{
     Backends, Host, Route, Rule, Session,
-    matcher::{Condition, Conditions, Match, PathMatch, Test},
+    matcher::{CallMatch, Condition, Conditions, Match, PathMatch, Test},
 };
 use crate::{
     cluster::Cluster,
@@ -146,6 +146,7 @@ fn matches(settings: &[model::Match]) -> Result<Box<[Match]>, CompileError> {
     list("matches", settings, |_, settings| {
         let method = settings.method.as_ref();
         let conditions = Conditions {
+            grpc: settings.grpc.as_ref().map(call_match).transpose()?,
             method: method.map(|method| method.as_str().as_bytes().into()),
             headers: list("headers", &settings.headers, |_, header| {
                 Ok(Condition {
@@ -161,10 +162,39 @@ fn matches(settings: &[model::Match]) -> Result<Box<[Match]>, CompileError> {
             })?,
         };
         Ok(Match {
-            path: path_match(settings.path.as_ref())?,
+            path: match &settings.grpc {
+                Some(call) => call_path(call),
+                None => path_match(settings.path.as_ref())?,
+            },
             conditions: (!conditions.is_empty()).then(|| Box::new(conditions)),
         })
     })
+}
+
+fn call_match(settings: &model::GrpcMatch) -> Result<CallMatch, CompileError> {
+    let name = |place: &str, name: &Option<model::GrpcName>| {
+        let test = |n: &model::GrpcName| test(n.exact.as_ref(), n.regex.as_ref(), None);
+        let compiled = name.as_ref().map(test).transpose();
+        compiled.map_err(|error| error.within(&format!("grpc.{place}")))
+    };
+    Ok(CallMatch {
+        service: name("service", &settings.service)?,
+        method: name("method", &settings.method)?,
+    })
+}
+
+/// How specific the names of a call are, as a path: the service counts before the method.
+fn call_path(settings: &model::GrpcMatch) -> PathMatch {
+    let exact = |name: &Option<model::GrpcName>| name.as_ref().and_then(|n| n.exact.clone());
+    match (exact(&settings.service), exact(&settings.method)) {
+        (Some(service), Some(method)) => {
+            let path = format!("/{}/{}", service.as_str(), method.as_str());
+            PathMatch::Exact(bytes(&path))
+        }
+        (Some(service), None) => PathMatch::Prefix(bytes(&format!("/{}", service.as_str()))),
+        _ if settings.service.is_none() && settings.method.is_none() => PathMatch::Any,
+        _ => PathMatch::Names,
+    }
 }
 
 fn bytes(text: &str) -> Arc<[u8]> {

@@ -38,7 +38,9 @@ impl HostIndex {
                 let paths = self.paths.get_or_insert_default();
                 paths.exact.get_or_insert_with(path, || None)
             }
-            PathMatch::Regex(_) => &mut self.paths.get_or_insert_default().expressions,
+            PathMatch::Regex(_) | PathMatch::Names => {
+                &mut self.paths.get_or_insert_default().expressions
+            }
         };
         Bucket::push(bucket, entry);
     }

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, iter, sync::Arc};
 use regex::bytes::Regex;
 
 use super::query;
-use crate::message::RequestView;
+use crate::message::{RequestView, grpc};
 
 /// Conditions that must all hold.
 pub(super) struct Match {
@@ -23,14 +23,23 @@ pub(super) enum PathMatch {
     Prefix(Arc<[u8]>),
     /// For the whole path.
     Regex(Regex),
+    /// Names in it, which the conditions on a gRPC call look at.
+    Names,
 }
 
 /// Everything but the path.
 #[derive(Default)]
 pub(super) struct Conditions {
+    pub(super) grpc: Option<CallMatch>,
     pub(super) method: Option<Box<[u8]>>,
     pub(super) headers: Box<[Condition]>,
     pub(super) query: Box<[Condition]>,
+}
+
+/// A gRPC call, and what is asked of the names in its path.
+pub(super) struct CallMatch {
+    pub(super) service: Option<Test>,
+    pub(super) method: Option<Test>,
 }
 
 /// A condition on a field or a query parameter. Names of fields are in lower case.
@@ -55,8 +64,14 @@ pub(super) const HOST: &[u8] = b"host";
 impl Match {
     /// Smaller ones win among matches whose paths are equally specific.
     pub(super) fn precedence(&self) -> impl Ord + use<> {
-        let count = |c: &Conditions| (c.method.is_some(), c.headers.len(), c.query.len());
-        Reverse(self.conditions.as_deref().map_or((false, 0, 0), count))
+        let count = |c: &Conditions| {
+            // A call is a POST, so one says no less than the other. Of its names the service counts first.
+            let of_method = c.method.is_some() || c.grpc.is_some();
+            let names = |call: &CallMatch| (call.service.is_some(), call.method.is_some());
+            let names = c.grpc.as_ref().map(names);
+            (of_method, names, c.headers.len(), c.query.len())
+        };
+        Reverse(self.conditions.as_deref().map(count))
     }
 
     /// Length of the prefix that matches, without a slash at its end. No condition on the path
@@ -65,7 +80,7 @@ impl Match {
         match &self.path {
             PathMatch::Any => Some(0),
             PathMatch::Prefix(prefix) => Some(prefix.len()),
-            PathMatch::Exact(_) | PathMatch::Regex(_) => None,
+            PathMatch::Exact(_) | PathMatch::Regex(_) | PathMatch::Names => None,
         }
     }
 
@@ -75,7 +90,7 @@ impl Match {
         let rest = self.conditions.as_deref();
         rest.is_none_or(|conditions| conditions.hold(request))
             && match &self.path {
-                PathMatch::Any | PathMatch::Exact(_) => true,
+                PathMatch::Any | PathMatch::Exact(_) | PathMatch::Names => true,
                 PathMatch::Prefix(prefix) => !prefix.is_empty() || path.starts_with(b"/"),
                 PathMatch::Regex(regex) => regex.is_match(path),
             }
@@ -84,12 +99,16 @@ impl Match {
 
 impl Conditions {
     pub(super) fn is_empty(&self) -> bool {
-        self.method.is_none() && self.headers.is_empty() && self.query.is_empty()
+        self.grpc.is_none()
+            && self.method.is_none()
+            && self.headers.is_empty()
+            && self.query.is_empty()
     }
 
     fn hold(&self, request: &RequestView<'_>) -> bool {
         let method = self.method.as_deref();
         method.is_none_or(|method| method == request.method())
+            && self.grpc.as_ref().is_none_or(|call| call.holds(request))
             && self
                 .headers
                 .iter()
@@ -98,6 +117,18 @@ impl Conditions {
                 .query
                 .iter()
                 .all(|parameter| parameter.holds_query(request))
+    }
+}
+
+impl CallMatch {
+    fn holds(&self, request: &RequestView<'_>) -> bool {
+        let holds = |test: &Option<Test>, name: &[u8]| {
+            test.as_ref()
+                .is_none_or(|test| test.holds(iter::once(name)))
+        };
+        grpc::names(request.path()).is_some_and(|(service, method)| {
+            holds(&self.method, method) && holds(&self.service, service)
+        }) && grpc::is_call(request)
     }
 }
 

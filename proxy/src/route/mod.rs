@@ -13,7 +13,10 @@
 //! 2. path: an exact one, then the longest prefix, then a regular expression, then the prefix `/`
 //!    or no path at all. (Gateway API leaves the place of expressions open. Below `/` they would
 //!    never be reached on a host that has a default rule.)
-//! 3. method: one before none;
+//!    Of a gRPC call: service and method in full are an exact path, a service in full is a prefix,
+//!    other conditions on them are a regular expression;
+//! 3. method: one before none, and a gRPC call is one, with a condition on the service before one
+//!    on the method;
 //! 4. number of conditions on fields;
 //! 5. number of conditions on query parameters;
 //! 6. order of routes, of rules and of matches as configured. Regular expressions are not weighed

@@ -206,6 +206,7 @@ fn matches(paths: BoxedStrategy<Option<PathMatch>>) -> impl Strategy<Value = Mat
             })
         });
         Match {
+            grpc: None,
             path,
             method: method.map(Into::into),
             headers: headers.collect(),

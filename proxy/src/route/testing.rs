@@ -49,6 +49,7 @@ pub(super) fn every() -> Match {
     Match {
         path: None,
         method: None,
+        grpc: None,
         headers: Vec::new(),
         query: Vec::new(),
     }

@@ -205,3 +205,86 @@ fn many_rules_that_differ_in_a_value_are_told_apart() {
     let request = TestRequest::new("GET", "h", "/", &repeated);
     check_rule(&rules, &request, Some(4));
 }
+
+fn name(text: &str) -> model::GrpcName {
+    match text.strip_prefix('~') {
+        Some(pattern) => model::GrpcName {
+            exact: None,
+            regex: Some(pattern.into()),
+        },
+        None => model::GrpcName {
+            exact: Some(text.into()),
+            regex: None,
+        },
+    }
+}
+
+/// A gRPC call of these names; empty: any, with `~` before it: a regular expression.
+fn grpc(service: &str, method: &str) -> Match {
+    let of = |text: &str| (!text.is_empty()).then(|| name(text));
+    Match {
+        grpc: Some(model::GrpcMatch {
+            service: of(service),
+            method: of(method),
+        }),
+        ..every()
+    }
+}
+
+fn call(path: &str) -> TestRequest {
+    let fields = [("content-type", "application/grpc+proto")];
+    TestRequest::new("POST", "", path, &fields)
+}
+
+/// As `GRPCRoute`: the service counts before the method, and both before the number of headers.
+#[test]
+fn calls_are_found_by_service_and_method() {
+    let rules = [
+        every(),
+        grpc("", ""),
+        grpc("", "Get"),
+        grpc("~shop\\..*", "~Put|Get"),
+        and_header(grpc("shop.Cart", ""), "x", "1"),
+        grpc("shop.Cart", "~G.*"),
+        grpc("shop.Cart", "Get"),
+    ];
+    for (path, expected) in [
+        ("/shop.Cart/Get", 6),
+        ("/shop.Cart/Got", 5),
+        ("/shop.Cart/Put", 3),
+        ("/shop.Cart/Other", 1),
+        ("/shop.X/Get", 3),
+        ("/shop.cart/Get", 3),
+        ("/other.Cart/Get", 2),
+        ("/other.Cart/Put", 1),
+        // No path of a call.
+        ("/shop.Cart", 0),
+        ("/shop.Cart/Get/more", 0),
+        ("/shop.Cart/", 0),
+    ] {
+        check_rule(&rules, &call(path), Some(expected));
+    }
+    let fields = [("content-type", "application/grpc"), ("x", "1")];
+    let with_header = TestRequest::new("POST", "", "/shop.Cart/Get2", &fields);
+    check_rule(&rules, &with_header, Some(5));
+    let fields = [("content-type", "application/grpc"), ("x", "1")];
+    let with_header = TestRequest::new("POST", "", "/shop.Cart/Put", &fields);
+    check_rule(&rules, &with_header, Some(4));
+    // The same path, but no call.
+    for content_type in ["application/grpc-web", "application/json"] {
+        let fields = [("content-type", content_type)];
+        let request = TestRequest::new("POST", "", "/shop.Cart/Get", &fields);
+        check_rule(&rules, &request, Some(0));
+    }
+    check_rule(&rules, &TestRequest::get("", "/shop.Cart/Get"), Some(0));
+    // Between calls and plain paths the same order holds; a call is more specific than its path.
+    let mixed = [
+        exact("/a.B/C"),
+        grpc("a.B", "C"),
+        prefix("/a.B"),
+        grpc("", "C"),
+    ];
+    check_rule(&mixed, &call("/a.B/C"), Some(1));
+    check_rule(&mixed, &call("/a.B/D"), Some(2));
+    check_rule(&mixed, &call("/a.X/C"), Some(3));
+}

@@ -8,7 +8,7 @@ use std::fmt;
 use prometheus_client::{metrics::MetricType, registry::Unit};
 
 use super::{
-    metrics::{EarlyDial, Spoke},
+    metrics::{EarlyDial, GRPC_STATUS, Spoke},
     registry::Gathered,
     samples::{Samples, Value},
 };
@@ -144,6 +144,14 @@ pub(super) static FAMILIES: &[Family] = &[
         &["route", "class"],
         "Requests that ended, by class of the status sent; `none` where no response began",
         |all, out| out.classes(&all.routes, |c| &c.responses),
+    ),
+    family(
+        MetricType::Counter,
+        "outrigger_grpc_calls",
+        &["route", "grpc_status"],
+        "gRPC calls that ended, by the number of their status; `other`: one that gRPC does not \
+         know; `none`: the call ended without one, or was carried by HTTP/1 on both sides",
+        |all, out| out.words(&all.routes, GRPC_STATUS, |c| &c.grpc),
     ),
     family(
         MetricType::Gauge,

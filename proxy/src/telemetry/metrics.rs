@@ -60,6 +60,23 @@ impl EarlyDial {
     pub(crate) const WORDS: [&str; 3] = ["greeted", "used", "in_vain"];
 }
 
+/// The codes of gRPC; beside them: a number that is none of them, and no status at all.
+pub(crate) const GRPC_STATUS: [&str; 19] = [
+    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
+    "other", "none",
+];
+
+impl RouteCells {
+    /// A gRPC call ended.
+    pub(crate) fn called(&self, status: Option<u32>) {
+        let (other, none) = (GRPC_STATUS.len() - 2, GRPC_STATUS.len() - 1);
+        let place = status.map_or(none, |status| other.min(status as usize));
+        if let Some(counter) = self.grpc.get(place) {
+            counter.inc();
+        }
+    }
+}
+
 impl ListenerCells {
     pub(crate) fn spoke(&self, what: Spoke) {
         if let Some(counter) = self.detected.get(what as usize) {
@@ -97,6 +114,8 @@ pub(crate) struct ListenerCells {
 pub(crate) struct RouteCells {
     /// Responses by class of status: index 1 to 5; 0 counts requests that ended without one.
     pub(crate) responses: [Counter; 6],
+    /// gRPC calls by status; a place in [`GRPC_STATUS`].
+    pub(crate) grpc: [Counter; GRPC_STATUS.len()],
     /// Requests in flight.
     pub(crate) active: Gauge,
     pub(crate) failures: CauseCounters,
@@ -142,3 +161,21 @@ pub(crate) struct WorkerCells {
 
 /// Cells of every worker for one object.
 pub(crate) type Cells<T> = Arc<PerWorker<T>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_grpc_status_has_its_place() {
+        let cells = RouteCells::default();
+        for status in [Some(0), Some(16), Some(17), Some(u32::MAX), None] {
+            cells.called(status);
+        }
+        let of = |word| {
+            let place = GRPC_STATUS.iter().position(|w| *w == word).unwrap();
+            cells.grpc[place].value()
+        };
+        assert_eq!(["0", "1", "16", "other", "none"].map(of), [1, 0, 1, 2, 1]);
+    }
+}

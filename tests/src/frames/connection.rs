@@ -3,16 +3,12 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io::{self, Read, Write},
-    time::Duration,
 };
 
 use loona_hpack::Decoder;
 
 use super::{Frame, flag, kind, setting};
-use crate::{
-    wait::DEADLINE,
-    wire::{End, Wire, is_reset},
-};
+use crate::wire::{End, Wire, is_reset};
 
 /// The window of a stream and of the connection before anyone said otherwise.
 const WINDOW: i64 = 65_535;
@@ -239,14 +235,6 @@ impl Connection {
     pub fn end(&mut self) -> End {
         while self.read().is_some() {}
         self.ended.expect("it ended")
-    }
-
-    /// Whether nothing comes for a moment, not even the end.
-    pub fn is_silent_for(&mut self, moment: Duration) -> bool {
-        self.wire.read_deadline(moment);
-        let silent = matches!(self.fill(), Err(e) if !is_reset(&e));
-        self.wire.read_deadline(DEADLINE);
-        silent
     }
 
     /// Reads the next frame and keeps the books; `None` at the end of the connection. Panics when

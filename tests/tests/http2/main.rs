@@ -8,6 +8,8 @@
 )]
 
 mod directions;
+mod grpc;
+mod grpcio;
 
 use outrigger_tests::{proxy::Proxy, wire::Address};
 

@@ -21,9 +21,12 @@ mod oracle;
 use std::path::Path;
 
 use judge::{EXPLAINED, judge};
-use oracle::{Kind, Question, ask, need};
+use oracle::{Kind, Question, ask};
 use outrigger_proxy::fuzzing::{Reading, read_request, read_response};
-use outrigger_tests::vectors::{self, Verdict};
+use outrigger_tests::{
+    tools::need_python,
+    vectors::{self, Verdict},
+};
 
 /// Heads per kind; about three seconds in all.
 const RUNS: usize = 30_000;
@@ -34,7 +37,9 @@ const PROBE: &[u8] = b"1\r\nx\r\n0\r\n\r\n......................................
 #[test]
 fn heads_are_read_alike() {
     const TEST: &str = "heads_are_read_alike";
-    let Some(python) = need(TEST) else { return };
+    let Some(python) = need_python(TEST, "httptools") else {
+        return;
+    };
     let requests = vectors::requests();
     let requests: Vec<_> = requests.iter().map(|(_, v)| v.bytes()).collect();
     let responses = vectors::responses();
@@ -102,7 +107,9 @@ const STRICTER: &[(&str, &str)] = &[
 #[test]
 fn accepted_vectors_are_the_same_messages() {
     const TEST: &str = "accepted_vectors_are_the_same_messages";
-    let Some(python) = need(TEST) else { return };
+    let Some(python) = need_python(TEST, "httptools") else {
+        return;
+    };
     let mut vectors = vectors::requests();
     vectors.retain(|(_, v)| v.verdict == Verdict::Accept);
     let questions: Vec<_> = vectors

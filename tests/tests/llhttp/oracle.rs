@@ -2,11 +2,10 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
-use outrigger_tests::tools;
 use serde::Deserialize;
 
 /// The first line of a message with what llhttp concluded, once the head was whole.
@@ -53,23 +52,6 @@ pub(crate) enum Kind {
 
 /// A question: pieces of a connection, handed over one after another.
 pub(crate) type Question = (Kind, Vec<Vec<u8>>);
-
-/// The interpreter that has httptools: where `tests/run tools` puts it, beside the other artefacts.
-pub(crate) fn need(test: &str) -> Option<PathBuf> {
-    let this = std::env::current_exe().unwrap();
-    let python = this.ancestors().nth(3).unwrap().join("python/bin/python3");
-    let works = python.is_file() && {
-        let mut command = Command::new(&python);
-        outrigger_tests::process::output(command.args(["-c", "import httptools"])).code == Some(0)
-    };
-    if !works {
-        tools::skip(
-            test,
-            "httptools (llhttp) is not installed; `tests/run tools` does",
-        );
-    }
-    works.then_some(python)
-}
 
 /// Asks every question, in order, in one process.
 pub(crate) fn ask(python: &Path, questions: &[Question]) -> Vec<Opinion> {

@@ -35,6 +35,8 @@ pub(crate) struct Record<'a> {
     pub(crate) alpn: Option<&'a [u8]>,
     /// Sent to the client, or that of the cause where nothing could be sent.
     pub(crate) status: Option<u16>,
+    /// Of a gRPC call: what became of it, by trailers or by us.
+    pub(crate) grpc_status: Option<u32>,
     /// Bytes of the body, or of the connection, from and to the client.
     pub(crate) received: u64,
     pub(crate) sent: u64,
@@ -88,6 +90,7 @@ impl<'a> Record<'a> {
             sni: None,
             alpn: None,
             status: None,
+            grpc_status: None,
             received: 0,
             sent: 0,
             tunnel_received: None,
@@ -143,6 +146,8 @@ impl<'a> Record<'a> {
         line.maybe("sni", self.sni, short);
         line.maybe("alpn", self.alpn, short);
         line.maybe("status", self.status.map(u64::from), Line::number);
+        let grpc_status = self.grpc_status.map(u64::from);
+        line.maybe("grpc_status", grpc_status, Line::number);
         line.number("received", self.received);
         line.number("sent", self.sent);
         line.maybe("tunnel_received", self.tunnel_received, Line::number);

@@ -43,6 +43,7 @@ fn busy() -> Metrics {
     let cells = route.at(1);
     cells.responses[2].inc();
     cells.responses[0].inc();
+    cells.called(Some(0));
     cells.active.inc();
     cells.failures.inc(Cause::ClientGone);
     cells.duration.observe(Duration::from_micros(900));
