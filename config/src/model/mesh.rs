@@ -42,8 +42,8 @@ crate::engine::model! {
         /// A change takes effect at the next start.
         /// Why: a slow receiver must not hold the memory of all others.
         bulk_buffers: ByteSize = ByteSize(16 << 20), in ByteSize(1 << 20)..=ByteSize(4 << 30);
-        /// Memory for pieces of bodies on HTTP/2 streams whose receivers are behind, over all connections; each
-        /// worker has its share. Beyond it a stream that falls behind is reset.
+        /// Memory for pieces of bodies, and of tunnels, on HTTP/2 streams whose receivers are behind, over all
+        /// connections; each worker has its share. Beyond it a stream that falls behind is reset.
         /// A change takes effect at the next start.
         /// Why: a thousand streams, each with all that its first window lets come.
         stream_buffers: ByteSize = ByteSize(64 << 20), in ByteSize(1 << 20)..=ByteSize(4 << 30);

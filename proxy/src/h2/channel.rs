@@ -145,6 +145,10 @@ impl<G> channel::Channel for Channel<G> {
             self.send.send_reset(self.reset);
         }
     }
+
+    fn unread(&mut self) -> usize {
+        self.recv.flow_control().used_capacity()
+    }
 }
 
 fn was_reset(error: h2::Error) -> io::Error {

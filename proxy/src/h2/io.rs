@@ -175,7 +175,7 @@ struct Inner {
     judge: Judge,
     flood: Option<Flood>,
     received: u64,
-    /// The peer's SETTINGS have come.
+    /// The peer's SETTINGS were acknowledged.
     settled: bool,
     tally: Tally,
 }
@@ -218,7 +218,7 @@ impl Handle {
         mem::take(&mut inner.received)
     }
 
-    /// Whether SETTINGS of the peer have come. What they say holds as soon as h2 was polled.
+    /// Whether h2 has acknowledged SETTINGS of the peer, and so goes by them.
     pub(crate) fn is_settled(&self) -> bool {
         self.0.borrow().settled
     }
@@ -279,14 +279,12 @@ impl Inner {
             judge,
             flood,
             received,
-            settled,
             tally,
             ..
         } = self;
         let (mut frames, came) = (0, fresh.len());
         let goes_on = inbound.feed(fresh, |head| {
             frames += 1;
-            *settled |= head.kind == Kind::Settings;
             if let Some(count) = tally.received.get_mut(head.kind as usize) {
                 *count += 1;
             }
@@ -386,10 +384,12 @@ impl Inner {
             outbound,
             judge,
             flood,
+            settled,
             tally,
             ..
         } = self;
         outbound.meter.watch(bytes, |head| {
+            *settled |= head.kind == Kind::Settings && head.is_answer();
             if let Some(count) = tally.sent.get_mut(head.kind as usize) {
                 *count += 1;
             }

@@ -14,6 +14,8 @@ pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// On DATA and HEADERS: the sender's last frame of the stream.
 const END_STREAM: u8 = 0x1;
+/// On SETTINGS and PING: the answer to one.
+const ACK: u8 = 0x1;
 /// On HEADERS, `PUSH_PROMISE` and CONTINUATION: the header block is whole.
 const END_HEADERS: u8 = 0x4;
 /// On DATA and HEADERS.
@@ -84,6 +86,11 @@ impl Head {
 
     pub(crate) const fn ends_headers(&self) -> bool {
         self.flags & END_HEADERS != 0
+    }
+
+    /// SETTINGS or PING that answer those of the peer.
+    pub(crate) const fn is_answer(&self) -> bool {
+        matches!(self.kind, Kind::Settings | Kind::Ping) && self.flags & ACK != 0
     }
 
     /// DATA that carries nothing and ends nothing.

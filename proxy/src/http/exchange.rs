@@ -122,12 +122,7 @@ async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<
         &mut state.request,
         &mut conn.worker.random.borrow_mut(),
     )?;
-    switch::admit(
-        conn,
-        &mut state.head,
-        &mut state.request,
-        &mut conn.worker.random.borrow_mut(),
-    )?;
+    switch::admit(conn, &mut state.head, &mut state.request)?;
     let view = RequestView {
         bytes: &state.head,
         head: &state.request,

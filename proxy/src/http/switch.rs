@@ -4,8 +4,8 @@
 //! A WebSocket of HTTP/1 is opened with a key, and a proof that its server has read it. HTTP/2 has
 //! neither: towards an HTTP/1 endpoint the key is ours, towards an HTTP/1 client the proof is.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use sha1::{Digest, Sha1};
+use data_encoding::BASE64;
+use sha1_smol::Sha1;
 
 use super::{
     Conn,
@@ -36,7 +36,6 @@ pub(super) fn admit(
     conn: &Conn,
     bytes: &mut Vec<u8>,
     head: &mut RequestHead,
-    random: &mut fastrand::Rng,
 ) -> Result<(), Failure> {
     if !head.extended_connect {
         return Ok(());
@@ -49,8 +48,8 @@ pub(super) fn admit(
         head.fields
             .retain(|field| !field.name.of(bytes).eq_ignore_ascii_case(name));
         let mut key = [0; KEY_LENGTH];
-        // It fits: 16 bytes are 24 characters.
-        let _ = STANDARD.encode_slice(random.u128(..).to_ne_bytes(), &mut key);
+        let random = conn.worker.random.borrow_mut().u128(..);
+        BASE64.encode_mut(&random.to_ne_bytes(), &mut key);
         let mut own = Own::begin(bytes, head);
         own.line(Known::Other, KEY, &key);
         own.end();
@@ -127,10 +126,11 @@ fn key<'a>(request: &RequestView<'a>) -> Option<&'a [u8]> {
 }
 
 fn proof(key: &[u8]) -> [u8; PROOF_LENGTH] {
-    let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update(GUID);
     let mut text = [0; PROOF_LENGTH];
-    // It fits: 20 bytes are 28 characters.
-    let _ = STANDARD.encode_slice(digest, &mut text);
+    BASE64.encode_mut(&hash.digest().bytes(), &mut text);
     text
 }
 

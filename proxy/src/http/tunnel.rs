@@ -32,7 +32,7 @@ use crate::{
     h1::{Delivery, write_response},
     h2 as http2,
     message::{Body, Method, RequestView, ResponseView, Version},
-    net::{channel::Side, stream::Stream},
+    net::{buffer::Lease, channel::Side, stream::Stream},
     route::{Backend, Rule},
     shared::{State, Worker},
     snapshot::Listener,
@@ -110,8 +110,8 @@ pub(super) async fn upgrade(
             join(conn, state, ledger, cluster, stream).await
         }
         Upstream::Http2(stream) => {
-            let channel = stream.into_channel();
-            let mut channel = channel.ok_or(Failure::from(Cause::Internal))?;
+            let none = || gone(Failure::new(Cause::Internal, "a grant without a stream"));
+            let mut channel = stream.into_channel().ok_or_else(none)?;
             join(conn, state, ledger, cluster, Side::Channel(&mut channel)).await
         }
     };
@@ -119,7 +119,7 @@ pub(super) async fn upgrade(
     next
 }
 
-/// The client did not take the answer, and can be told nothing else.
+/// The client can be told nothing else.
 fn gone(failure: Failure) -> Stop {
     Stop {
         failure,
@@ -232,6 +232,8 @@ pub(crate) struct Bounds<'a> {
     /// When it reaches its greatest age.
     end: u64,
     active_at: u64,
+    /// What waits for a receiver that is behind.
+    charged: Option<Lease>,
 }
 
 impl<'a> Bounds<'a> {
@@ -258,6 +260,7 @@ impl<'a> Bounds<'a> {
             idle: unlimited(listener.config.idle_timeout),
             end: opened.saturating_add(unlimited(listener.config.max_lifetime)),
             active_at: now(),
+            charged: None,
         };
         bounds.arm();
         bounds
@@ -289,6 +292,18 @@ impl Watch for Bounds<'_> {
                 self.listener.sent.add(bytes);
             }
         }
+    }
+
+    fn may_hold(&mut self, bytes: usize) -> bool {
+        if bytes == 0 {
+            self.charged = None;
+            return true;
+        }
+        if let Some(lease) = &mut self.charged {
+            return lease.resize(bytes);
+        }
+        self.charged = self.worker.behind.lease(bytes);
+        self.charged.is_some()
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {

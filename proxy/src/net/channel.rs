@@ -27,6 +27,9 @@ pub(crate) trait Channel {
 
     /// As [`Stream::reset_on_drop`].
     fn reset_on_drop(&mut self);
+
+    /// Bytes that came and that the sender may not replace yet.
+    fn unread(&mut self) -> usize;
 }
 
 /// One side of a tunnel.
@@ -94,6 +97,14 @@ impl Side<'_> {
         match self {
             Self::Socket(_) => Poll::Pending,
             Self::Channel(channel) => channel.poll_reset(cx),
+        }
+    }
+
+    /// Bytes that came and wait in our memory to be read. What waits in a socket is the kernel's.
+    pub(crate) fn unread(&mut self) -> usize {
+        match self {
+            Self::Socket(_) => 0,
+            Self::Channel(channel) => channel.unread(),
         }
     }
 

@@ -143,6 +143,10 @@ impl Watch for Listening<'_> {
         self.bounds.moved(way, bytes);
     }
 
+    fn may_hold(&mut self, bytes: usize) -> bool {
+        self.bounds.may_hold(bytes)
+    }
+
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
         self.bounds.poll_expired(cx)
     }

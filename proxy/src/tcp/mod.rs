@@ -35,6 +35,10 @@ pub(crate) trait Watch {
     /// `bytes` more were taken by the receiver. Called once a turn at most.
     fn moved(&mut self, way: Way, bytes: usize);
 
+    /// So many bytes wait in our memory for receivers that are behind, beside what [`Bulk`] counts.
+    /// `false`: they are too many. Asked when nothing more can be moved for now.
+    fn may_hold(&mut self, bytes: usize) -> bool;
+
     /// Ready when the connection has to go, and why. Asked after every turn, after `moved`.
     /// MUST arrange to be asked again when that may change without anything having moved.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Cause>;
@@ -61,6 +65,8 @@ pub(crate) enum Ended {
     UpstreamReset,
     /// [`Watch::poll_expired`] said so.
     Expired(Cause),
+    /// [`Watch::may_hold`] said no. Bytes are lost: both sides are reset.
+    Overfull,
 }
 
 impl Ended {
@@ -71,6 +77,7 @@ impl Ended {
             Self::DownstreamReset => Some(Cause::ClientGone),
             Self::UpstreamReset => Some(Cause::UpstreamClosed),
             Self::Expired(cause) => Some(cause),
+            Self::Overfull => Some(Cause::BuffersFull),
         }
     }
 }
@@ -131,6 +138,7 @@ impl<W: Watch> Future for Forward<'_, W> {
         let polled = this.poll_both(cx);
         let end = match polled {
             Poll::Ready(end) => end,
+            Poll::Pending if !this.may_hold() => Ended::Overfull,
             Poll::Pending => match this.watch.poll_expired(cx) {
                 Poll::Ready(cause) => Ended::Expired(cause),
                 Poll::Pending => return Poll::Pending,
@@ -139,6 +147,10 @@ impl<W: Watch> Future for Forward<'_, W> {
         match end {
             Ended::DownstreamReset => this.upstream.reset_on_drop(),
             Ended::UpstreamReset => this.downstream.reset_on_drop(),
+            Ended::Overfull => {
+                this.downstream.reset_on_drop();
+                this.upstream.reset_on_drop();
+            }
             Ended::Closed | Ended::Expired(_) => {}
         }
         Poll::Ready(Summary {
@@ -209,6 +221,17 @@ impl<W: Watch> Forward<'_, W> {
                 }
             })
         })
+    }
+
+    fn may_hold(&mut self) -> bool {
+        let mut unread = 0;
+        if self.up.is_stalled() {
+            unread += self.downstream.unread();
+        }
+        if self.down.is_stalled() {
+            unread += self.upstream.unread();
+        }
+        self.watch.may_hold(unread)
     }
 
     /// A reset is seen by reading. Of a side that has ended, or whose receiver is behind, nothing

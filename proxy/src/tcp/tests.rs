@@ -42,6 +42,11 @@ impl Watch for Rc<Seen> {
         self.turn.set(self.turn.get().max(bytes));
     }
 
+    fn may_hold(&mut self, bytes: usize) -> bool {
+        // What waits in sockets is the kernel's.
+        bytes == 0
+    }
+
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
         if let Some(cause) = self.expire.get() {
             return Poll::Ready(cause);

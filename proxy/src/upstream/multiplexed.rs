@@ -48,10 +48,18 @@ struct Link {
     idle_since: Cell<u64>,
     /// It gets no more streams.
     leaving: Cell<bool>,
-    /// The endpoint's first SETTINGS have come.
-    settled: Cell<bool>,
-    /// Tells of that, and of the connection's end.
+    stage: Cell<Stage>,
+    /// Tells of every new stage.
     told: Notify,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    New,
+    /// The endpoint's first SETTINGS hold.
+    Settled,
+    Ended,
 }
 
 /// One stream's place on a connection, until it is dropped.
@@ -236,7 +244,7 @@ impl Pool {
             opened,
             idle_since: Cell::new(opened),
             leaving: Cell::new(false),
-            settled: Cell::new(false),
+            stage: Cell::new(Stage::New),
             told: Notify::new(),
         });
         tokio::task::spawn_local(drive(
@@ -278,8 +286,7 @@ async fn drive(
         if !settled && handle.is_settled() {
             settled = true;
             if let Some(link) = link.upgrade() {
-                link.settled.set(true);
-                link.told.notify_waiters();
+                link.enter(Stage::Settled);
             }
         }
         if polled.is_ready() {
@@ -310,14 +317,18 @@ async fn drive(
     }
     if let Some(link) = link.upgrade() {
         pool.links.forget(&link);
-        link.settled.set(true);
-        link.told.notify_waiters();
+        link.enter(Stage::Ended);
     }
     drop(standing);
     pool.wake_all();
 }
 
 impl Link {
+    fn enter(&self, stage: Stage) {
+        self.stage.set(stage);
+        self.told.notify_waiters();
+    }
+
     fn has_room(&self) -> bool {
         let theirs = self.sender.borrow().current_max_send_streams();
         let limit = theirs.min(self.cluster.config.http2.max_streams as usize);
@@ -337,15 +348,21 @@ impl Lease {
     /// and are waited for on a connection that is new, as long as for the connection itself.
     ///
     /// # Errors
-    /// They did not come in time. Nothing was sent.
+    /// They did not come in time, or the connection ended without. Nothing was sent.
     pub(crate) async fn takes_tunnels(&self) -> Result<bool, Failure> {
-        let told = self.link.told.notified();
-        if !self.link.settled.get() {
-            let patience = self.link.cluster.config.connect_timeout;
+        let link = &self.link;
+        // From here on it hears what is told.
+        let told = link.told.notified();
+        if link.stage.get() == Stage::New {
+            let patience = link.cluster.config.connect_timeout;
             let late = |_| Failure::new(Cause::ConnectTimeout, "no SETTINGS");
             timeout(patience, told).await.map_err(late)?;
         }
-        let sender = self.link.sender.borrow();
+        if link.stage.get() == Stage::Ended {
+            let detail = "the connection ended before the request was sent";
+            return Err(Failure::new(Cause::UpstreamClosed, detail));
+        }
+        let sender = link.sender.borrow();
         Ok(sender.is_extended_connect_protocol_enabled())
     }
 
