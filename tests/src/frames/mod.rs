@@ -15,9 +15,9 @@ mod tests;
 use std::fmt;
 
 pub use self::{
-    block::{Block, request, response},
+    block::{Block, connect, extended_connect, request, response},
     connection::{Connection, Message},
-    peers::{Client, server},
+    peers::{Client, accept, server},
 };
 
 /// What a client sends first.
@@ -72,6 +72,7 @@ pub mod code {
     pub const REFUSED_STREAM: u32 = 0x7;
     pub const CANCEL: u32 = 0x8;
     pub const COMPRESSION_ERROR: u32 = 0x9;
+    pub const CONNECT_ERROR: u32 = 0xa;
     pub const ENHANCE_YOUR_CALM: u32 = 0xb;
 }
 

@@ -10,6 +10,7 @@
 mod directions;
 mod grpc;
 mod grpcio;
+mod websocket;
 
 use outrigger_tests::{proxy::Proxy, wire::Address};
 
