@@ -6,6 +6,7 @@
 //! an end to be checked and trailers behind it.
 
 use std::{
+    collections::VecDeque,
     io::{self, ErrorKind},
     task::{Context, Poll, ready},
 };
@@ -21,6 +22,8 @@ pub(crate) struct Channel<G> {
     send: SendStream<Bytes>,
     /// Received and not read.
     rest: Bytes,
+    /// What came behind it while its receiver was behind.
+    ahead: VecDeque<Bytes>,
     /// Read, and not acknowledged to the sender.
     owed: usize,
     /// We said that nothing follows.
@@ -39,6 +42,7 @@ impl<G> Channel<G> {
             recv,
             send,
             rest: Bytes::new(),
+            ahead: VecDeque::new(),
             owed: 0,
             ended: false,
             broken: None,
@@ -49,6 +53,9 @@ impl<G> Channel<G> {
 
     /// The next piece that is not empty, or `None` at the end.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        if let Some(piece) = self.ahead.pop_front() {
+            return Poll::Ready(Ok(Some(piece)));
+        }
         loop {
             match ready!(self.recv.poll_data(cx)) {
                 Some(Ok(piece)) if piece.is_empty() => {}
@@ -146,7 +153,13 @@ impl<G> channel::Channel for Channel<G> {
         }
     }
 
-    fn unread(&mut self) -> usize {
+    fn unread(&mut self, cx: &mut Context<'_>) -> usize {
+        // h2 tells of what comes only to who took all there was. An end it tells again.
+        while let Poll::Ready(Some(Ok(piece))) = self.recv.poll_data(cx) {
+            if !piece.is_empty() {
+                self.ahead.push_back(piece);
+            }
+        }
         self.recv.flow_control().used_capacity()
     }
 }

@@ -28,8 +28,8 @@ pub(crate) trait Channel {
     /// As [`Stream::reset_on_drop`].
     fn reset_on_drop(&mut self);
 
-    /// Bytes that came and that the sender may not replace yet.
-    fn unread(&mut self) -> usize;
+    /// Bytes that came and that the sender was not told are handed on. Wakes the task when more come.
+    fn unread(&mut self, cx: &mut Context<'_>) -> usize;
 }
 
 /// One side of a tunnel.
@@ -101,10 +101,11 @@ impl Side<'_> {
     }
 
     /// Bytes that came and wait in our memory to be read. What waits in a socket is the kernel's.
-    pub(crate) fn unread(&mut self) -> usize {
+    /// For a side that nothing is read from for now: wakes the task when more come.
+    pub(crate) fn unread(&mut self, cx: &mut Context<'_>) -> usize {
         match self {
             Self::Socket(_) => 0,
-            Self::Channel(channel) => channel.unread(),
+            Self::Channel(channel) => channel.unread(cx),
         }
     }
 

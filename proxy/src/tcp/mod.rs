@@ -138,7 +138,7 @@ impl<W: Watch> Future for Forward<'_, W> {
         let polled = this.poll_both(cx);
         let end = match polled {
             Poll::Ready(end) => end,
-            Poll::Pending if !this.may_hold() => Ended::Overfull,
+            Poll::Pending if !this.may_hold(cx) => Ended::Overfull,
             Poll::Pending => match this.watch.poll_expired(cx) {
                 Poll::Ready(cause) => Ended::Expired(cause),
                 Poll::Pending => return Poll::Pending,
@@ -223,13 +223,13 @@ impl<W: Watch> Forward<'_, W> {
         })
     }
 
-    fn may_hold(&mut self) -> bool {
+    fn may_hold(&mut self, cx: &mut Context<'_>) -> bool {
         let mut unread = 0;
         if self.up.is_stalled() {
-            unread += self.downstream.unread();
+            unread += self.downstream.unread(cx);
         }
         if self.down.is_stalled() {
-            unread += self.upstream.unread();
+            unread += self.upstream.unread(cx);
         }
         self.watch.may_hold(unread)
     }

@@ -10,6 +10,8 @@
 mod directions;
 mod grpc;
 mod grpcio;
+mod refused_tunnels;
+mod tunnels;
 mod websocket;
 
 use outrigger_tests::{proxy::Proxy, wire::Address};
