@@ -10,6 +10,7 @@
 mod directions;
 mod grpc;
 mod grpcio;
+mod node;
 mod refused_tunnels;
 mod tunnels;
 mod websocket;
