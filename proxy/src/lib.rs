@@ -30,6 +30,7 @@ mod sys;
 mod tcp;
 mod telemetry;
 mod timer;
+mod tls;
 mod upstream;
 mod worker;
 

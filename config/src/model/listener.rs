@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BindAddress, ByteSize, Cidr, Name, Text};
+use super::{BindAddress, ByteSize, Cidr, ListenerTls, Name, Text};
 
 crate::engine::model! {
     /// An address the proxy accepts connections on.
@@ -47,6 +47,8 @@ crate::engine::model! {
         /// Any connection: asked to leave (HTTP) or closed (TCP) at this age. `0s`: never.
         /// Why: long connections are often meant to be long.
         max_lifetime: Duration = Duration::ZERO;
+        /// TLS that is ended here. Absent: none is.
+        tls: Option<ListenerTls> = None;
         /// Socket options of accepted TCP connections.
         tcp: TcpOptions = TcpOptions::default();
         /// Limits and manners of HTTP.

@@ -9,6 +9,7 @@ mod listener;
 mod mesh;
 mod route;
 mod scalar;
+mod tls;
 mod tls_route;
 
 pub use cluster::*;
@@ -20,6 +21,7 @@ pub use scalar::{
     LogOutput, Name, PathText, Pattern, Percent, Text, Workers,
 };
 pub(crate) use scalar::{is_host, is_token};
+pub use tls::*;
 pub use tls_route::*;
 
 crate::engine::model! {

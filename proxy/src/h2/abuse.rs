@@ -64,17 +64,19 @@ pub(crate) struct Limits {
     pub(crate) header_block: u32,
 }
 
-/// CONTINUATION frames of a block that is no larger than usual.
-const CONTINUATIONS: u32 = 20;
+/// CONTINUATION frames of the smallest block.
+const CONTINUATIONS: u32 = 5;
 /// The least that a peer may have for its frames (RFC 9113 section 6.5.2).
 const LEAST_FRAME: u32 = 16_384;
 
 impl Limits {
     /// What a stranger may send, where a header list may have `header_list` bytes, counted as
-    /// RFC 9113 section 6.5.2 does: blocks up to twice that are read and judged as messages.
+    /// RFC 9113 section 6.5.2 does: blocks up to twice that are read and judged as messages. Of
+    /// CONTINUATION frames as many may come as h2 takes with that for its own limit.
     pub(crate) const fn strangers(header_list: u32) -> Self {
         let block = header_list.saturating_mul(2);
-        let frames = block / LEAST_FRAME + 4;
+        let frames = block / LEAST_FRAME;
+        let frames = frames + frames / 4;
         Self {
             resets: Rate::new(500, 100),
             provoked_resets: Rate::new(200, 20),
@@ -123,6 +125,8 @@ pub(crate) enum Flood {
     Others,
     Continuations,
     HeaderBlock,
+    /// Found by h2 and not by the judge: DATA of a few bytes that nobody has taken yet.
+    SmallData,
 }
 
 impl Flood {
@@ -134,7 +138,7 @@ impl Flood {
             (_, Self::ProvokedResets) => Cause::Http2ProvokedResets,
             (_, Self::Continuations) => Cause::Http2ContinuationFlood,
             (_, Self::HeaderBlock) => Cause::Http2HeaderBomb,
-            (_, Self::EmptyData) => Cause::Http2EmptyDataFlood,
+            (_, Self::EmptyData | Self::SmallData) => Cause::Http2EmptyDataFlood,
             (
                 _,
                 Self::Settings
@@ -159,6 +163,7 @@ impl Flood {
             Self::Others => "too many frames of other types",
             Self::Continuations => "too many CONTINUATION frames",
             Self::HeaderBlock => "header block too large",
+            Self::SmallData => "too many small DATA frames",
         }
     }
 }

@@ -14,12 +14,14 @@ use std::{
 use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 
+use super::{Piece, Queue};
 use crate::net::channel;
 
 /// Both halves of a stream.
 pub(crate) struct Channel<G> {
     recv: RecvStream,
-    send: SendStream<Bytes>,
+    send: SendStream<Piece>,
+    queue: Queue,
     /// Received and not read.
     rest: Bytes,
     /// What came behind it while its receiver was behind.
@@ -33,22 +35,34 @@ pub(crate) struct Channel<G> {
     /// How a broken tunnel is told to the peer.
     reset: Reason,
     /// What the stream's place on its connection hangs on. Last, so that the stream is gone before.
-    _guard: G,
+    guard: G,
 }
 
 impl<G> Channel<G> {
-    pub(crate) fn new(recv: RecvStream, send: SendStream<Bytes>, reset: Reason, guard: G) -> Self {
+    /// `queue`: that of the stream's connection. `reset`: how a broken tunnel is told to the peer.
+    pub(crate) fn new(
+        recv: RecvStream,
+        send: SendStream<Piece>,
+        queue: Queue,
+        reset: Reason,
+        guard: G,
+    ) -> Self {
         Self {
             recv,
             send,
+            queue,
             rest: Bytes::new(),
             ahead: VecDeque::new(),
             owed: 0,
             ended: false,
             broken: None,
             reset,
-            _guard: guard,
+            guard,
         }
+    }
+
+    pub(crate) fn guard(&self) -> &G {
+        &self.guard
     }
 
     /// The next piece that is not empty, or `None` at the end.
@@ -122,6 +136,9 @@ impl<G> channel::Channel for Channel<G> {
             let room = self.send.capacity().min(bytes.len());
             if room > 0 {
                 let piece = Bytes::copy_from_slice(bytes.get(..room).unwrap_or_default());
+                let Some(piece) = self.queue.piece(piece) else {
+                    return Poll::Ready(Err(ErrorKind::OutOfMemory.into()));
+                };
                 let sent = self.send.send_data(piece, false);
                 return Poll::Ready(sent.map(|()| room).map_err(was_reset));
             }
@@ -135,7 +152,7 @@ impl<G> channel::Channel for Channel<G> {
 
     fn end(&mut self) -> io::Result<()> {
         if !self.ended {
-            let sent = self.send.send_data(Bytes::new(), true);
+            let sent = self.send.send_data(Piece::empty(), true);
             sent.map_err(|error| io::Error::new(ErrorKind::NotConnected, error))?;
             self.ended = true;
         }

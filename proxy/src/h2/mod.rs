@@ -12,6 +12,7 @@ pub(crate) mod io;
 mod lines;
 mod map;
 pub(crate) mod meter;
+mod queue;
 mod request;
 mod response;
 mod settings;
@@ -25,6 +26,7 @@ mod vector_tests;
 pub(crate) use self::{
     bdp::Bdp,
     channel::Channel,
+    queue::{Piece, Queue},
     request::{read_request, write_request},
     response::{own_response, read_response, read_switch, write_response},
     settings::{bdp, client_builder, connection_window, server_builder},

@@ -16,7 +16,7 @@ use super::{
     grpc,
     head::{self, Lost},
     patience::Patience,
-    reach::{Failed, Tried, acquire, begin, carrier, pick, session_endpoint, want},
+    reach::{Failed, Tried, acquire, begin, by, carrier, pick, session_endpoint, want},
     record::Ledger,
     sides::{ClientStream, Upstream},
     transfer::{Carrier, Transfer},
@@ -32,6 +32,7 @@ use crate::{
     route::Rule,
     shared::{BUFFER, State, Worker},
     timer::now,
+    tls::Offer,
     upstream::{Lease, Origin, Want},
 };
 
@@ -98,12 +99,17 @@ async fn one_try(
     let in_flight = endpoint.start();
     let worker = Rc::clone(&conn.worker);
     let private = cluster.is_greeted();
-    let want = want(&worker, cluster, endpoint, private, began);
-    let lease = match carrier(cluster, state.request.version) {
+    let want = want(&worker, cluster, endpoint, private, Offer::Http1, began);
+    let carrier = match carrier(conn, state, cluster) {
+        Some(carrier) => carrier,
+        None => learn(conn, state, ledger, want, &in_flight, patience).await?,
+    };
+    let lease = match carrier {
         Carrier::Http1 => None,
         Carrier::Http2 => {
+            let offer = Offer::Http2;
             let switches = upload::switches(conn, state);
-            let acquiring = stream(&worker, want, switches);
+            let acquiring = stream(&worker, Want { offer, ..want }, switches);
             let (lease, origin, able) =
                 acquire(conn, state, ledger, began, &in_flight, patience, acquiring).await?;
             able.then_some((lease, origin))
@@ -178,6 +184,24 @@ async fn one_try(
             Err(failed(state, ledger, &lost, how, upload, kept))
         }
     }
+}
+
+/// What an endpoint speaks that may choose.
+async fn learn(
+    conn: &mut Conn,
+    state: &mut State,
+    ledger: &mut Ledger,
+    want: Want<'_>,
+    in_flight: &InFlight,
+    patience: &mut Patience,
+) -> Result<Carrier, Failed> {
+    let worker = Rc::clone(&conn.worker);
+    if let Some(http2) = worker.pools.learned(&want) {
+        return Ok(by(http2));
+    }
+    let learning = Box::pin(worker.pools.learn(want));
+    let learned = acquire(conn, state, ledger, want.now, in_flight, patience, learning).await?;
+    Ok(by(learned))
 }
 
 /// A stream to an endpoint, and whether it can carry the request: one that `switches` protocols

@@ -3,7 +3,6 @@
 
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use h2::{
     Reason, RecvStream, SendStream, client::ResponseFuture, ext::Protocol, server::SendResponse,
 };
@@ -12,7 +11,7 @@ use http::Response;
 use super::transfer::{Carrier, Sink, Source};
 use crate::{
     error::{Cause, Failure},
-    h2::Channel,
+    h2::{Channel, Piece, Queue},
     message::Body,
     net::stream::Stream,
     upstream::{Connection, Lease},
@@ -29,9 +28,10 @@ pub(crate) enum Downstream {
 /// A request that came on a stream of an HTTP/2 connection.
 pub(crate) struct ServerStream {
     pub(super) recv: RecvStream,
-    pub(super) respond: SendResponse<Bytes>,
+    pub(super) respond: SendResponse<Piece>,
+    pub(super) queue: Queue,
     /// From the response's head on, where a body follows.
-    pub(super) send: Option<SendStream<Bytes>>,
+    pub(super) send: Option<SendStream<Piece>>,
     /// The response's head was sent.
     pub(super) answered: bool,
     /// Why the endpoint reset its stream, for the client to be told the same.
@@ -47,7 +47,7 @@ pub(super) enum Upstream {
 /// A request on a stream of an HTTP/2 connection.
 pub(super) struct ClientStream {
     pub(super) response: ResponseFuture,
-    pub(super) send: SendStream<Bytes>,
+    pub(super) send: SendStream<Piece>,
     /// From the response's head on.
     pub(super) recv: Option<RecvStream>,
     /// What was asked for by extended CONNECT, where it was.
@@ -75,7 +75,10 @@ impl Downstream {
     pub(super) fn sink(&mut self) -> Sink<'_> {
         match self {
             Self::Http1(stream) => Sink::Http1(stream),
-            Self::Http2(stream) => stream.send.as_mut().map_or(Sink::Nothing, Sink::Http2),
+            Self::Http2(stream) => match &mut stream.send {
+                Some(send) => Sink::Http2(send, &stream.queue),
+                None => Sink::Nothing,
+            },
             Self::Driven => Sink::Nothing,
         }
     }
@@ -93,8 +96,10 @@ impl Downstream {
     pub(super) fn take_channel(&mut self, reset: Reason) -> Option<Channel<()>> {
         match std::mem::replace(self, Self::Driven) {
             Self::Http2(stream) => {
-                let ServerStream { recv, send, .. } = *stream;
-                Some(Channel::new(recv, send?, reset, ()))
+                let ServerStream {
+                    recv, send, queue, ..
+                } = *stream;
+                Some(Channel::new(recv, send?, queue, reset, ()))
             }
             other => {
                 *self = other;
@@ -105,10 +110,11 @@ impl Downstream {
 }
 
 impl ServerStream {
-    pub(super) fn new(recv: RecvStream, respond: SendResponse<Bytes>) -> Self {
+    pub(super) fn new(recv: RecvStream, respond: SendResponse<Piece>, queue: Queue) -> Self {
         Self {
             recv,
             respond,
+            queue,
             send: None,
             answered: false,
             reason: None,
@@ -167,7 +173,7 @@ impl Upstream {
     pub(super) fn sink(&mut self) -> Sink<'_> {
         match self {
             Self::Http1(connection) => Sink::Http1(&mut connection.stream),
-            Self::Http2(stream) => Sink::Http2(&mut stream.send),
+            Self::Http2(stream) => Sink::Http2(&mut stream.send, stream.lease.queue()),
         }
     }
 }
@@ -175,7 +181,8 @@ impl Upstream {
 impl ClientStream {
     /// The stream of a tunnel that was granted, as bytes.
     pub(super) fn into_channel(self) -> Option<Channel<Lease>> {
+        let queue = self.lease.queue().clone();
         let (recv, send) = (self.recv?, self.send);
-        Some(Channel::new(recv, send, Reason::CANCEL, self.lease))
+        Some(Channel::new(recv, send, queue, Reason::CANCEL, self.lease))
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     h1::{Delivery, write_response},
     h2 as http2,
     message::{Body, Method, RequestView, ResponseView, Version},
-    net::{buffer::Lease, channel::Side, stream::Stream},
+    net::{behind::Hold, channel::Side, stream::Stream},
     route::{Backend, Rule},
     shared::{State, Worker},
     snapshot::Listener,
@@ -112,7 +112,10 @@ pub(super) async fn upgrade(
         Upstream::Http2(stream) => {
             let none = || gone(Failure::new(Cause::Internal, "a grant without a stream"));
             let mut channel = stream.into_channel().ok_or_else(none)?;
-            join(conn, state, ledger, cluster, Side::Channel(&mut channel)).await
+            let next = join(conn, state, ledger, cluster, Side::Channel(&mut channel)).await;
+            // The tunnel saw no more than that its connection broke.
+            ledger.failure = channel.guard().why().or(ledger.failure.take());
+            next
         }
     };
     drop(in_flight);
@@ -232,8 +235,8 @@ pub(crate) struct Bounds<'a> {
     /// When it reaches its greatest age.
     end: u64,
     active_at: u64,
-    /// What waits for a receiver that is behind.
-    charged: Option<Lease>,
+    /// What waits for a receiver that is behind, where that is not in sockets.
+    held: Option<Hold>,
 }
 
 impl<'a> Bounds<'a> {
@@ -260,7 +263,7 @@ impl<'a> Bounds<'a> {
             idle: unlimited(listener.config.idle_timeout),
             end: opened.saturating_add(unlimited(listener.config.max_lifetime)),
             active_at: now(),
-            charged: None,
+            held: None,
         };
         bounds.arm();
         bounds
@@ -294,16 +297,17 @@ impl Watch for Bounds<'_> {
         }
     }
 
-    fn may_hold(&mut self, bytes: usize) -> bool {
+    fn may_hold(&mut self, cx: &mut Context<'_>, bytes: usize, progress: bool) -> bool {
         if bytes == 0 {
-            self.charged = None;
+            self.held = None;
             return true;
         }
-        if let Some(lease) = &mut self.charged {
-            return lease.resize(bytes);
+        let behind = &self.worker.behind;
+        let held = self.held.get_or_insert_with(|| Hold::new(behind));
+        if progress {
+            held.go_on();
         }
-        self.charged = self.worker.behind.lease(bytes);
-        self.charged.is_some()
+        held.set(bytes) && held.wait(cx.waker())
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {

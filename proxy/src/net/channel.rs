@@ -15,7 +15,8 @@ pub(crate) trait Channel {
     /// Reads what is there into `into` and returns how many bytes came; 0 is the end.
     fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>>;
 
-    /// Takes some of `bytes`, as far as the receiver has room.
+    /// Takes some of `bytes`, as far as the receiver has room. Fails with `OutOfMemory` where what
+    /// waits for receivers takes all that it may.
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
 
     /// Tells the receiver that nothing follows. Fails with `NotConnected` where there is no channel

@@ -24,6 +24,7 @@ use crate::{
     tcp::{self, Watch, Way},
     telemetry::metrics::Spoke,
     timer::now,
+    tls::Offer,
     upstream::{Connection, Want},
 };
 
@@ -143,8 +144,8 @@ impl Watch for Listening<'_> {
         self.bounds.moved(way, bytes);
     }
 
-    fn may_hold(&mut self, bytes: usize) -> bool {
-        self.bounds.may_hold(bytes)
+    fn may_hold(&mut self, cx: &mut Context<'_>, bytes: usize, progress: bool) -> bool {
+        self.bounds.may_hold(cx, bytes, progress)
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {
@@ -203,8 +204,10 @@ pub(super) fn dial(
                 worker: worker.id,
                 workers: worker.process.workers,
                 private: true,
+                offer: Offer::Nothing,
                 now: began,
                 spare: &worker.spare,
+                behind: &worker.behind,
             };
             match worker.pools.acquire(want).await {
                 Ok((mut connection, _)) => {

@@ -21,6 +21,7 @@ use crate::{
     net::first_speaker::FirstSpeaker,
     route::{Route, RouteTable, TlsTable},
     telemetry::metrics::{Cells, ListenerCells},
+    tls::{self, ServerTls},
 };
 
 /// A version of the table.
@@ -33,6 +34,8 @@ pub(crate) struct Snapshot {
     /// In the order of the configuration's routes.
     pub(crate) routes: Vec<Arc<Route>>,
     pub(crate) clusters: HashMap<Arc<str>, Arc<Cluster>, foldhash::fast::RandomState>,
+    /// Certificates, keys and trust, as they were read for this version.
+    pub(crate) tls: tls::Table,
     /// Clusters kept from the version before whose endpoints this one changes.
     pub(crate) to_change: Vec<Arc<Cluster>>,
 }
@@ -42,6 +45,8 @@ pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
     pub(crate) config: model::Listener,
     pub(crate) table: Arc<RouteTable>,
+    /// TLS is ended here.
+    pub(crate) ends_tls: Option<Arc<ServerTls>>,
     /// TLS is passed through by the name it asks for; `None`: it is opaque, or not taken.
     pub(crate) tls: Option<Arc<TlsTable>>,
     /// Where opaque connections go.
@@ -85,11 +90,12 @@ impl Snapshot {
             listeners: Vec::new(),
             routes: Vec::new(),
             clusters: HashMap::default(),
+            tls: tls::Table::default(),
             to_change: Vec::new(),
         }
     }
 
-    /// Gives kept clusters the endpoints of this version. Only now, with the swap: a version that
+    /// Gives kept clusters the endpoints and certificates of this version. Only now, with the swap: a version that
     /// is refused must not have changed anything.
     pub(crate) fn change_endpoints(&self, now: u64) {
         let configs = &self.source.config.clusters;
@@ -98,6 +104,7 @@ impl Snapshot {
         for cluster in &self.to_change {
             if let Some(config) = by_name.get(&*cluster.name) {
                 cluster.apply(config, now);
+                cluster.set_tls(self.tls.cluster(&cluster.name).cloned());
             }
         }
     }

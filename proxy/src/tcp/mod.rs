@@ -35,9 +35,10 @@ pub(crate) trait Watch {
     /// `bytes` more were taken by the receiver. Called once a turn at most.
     fn moved(&mut self, way: Way, bytes: usize);
 
-    /// So many bytes wait in our memory for receivers that are behind, beside what [`Bulk`] counts.
-    /// `false`: they are too many. Asked when nothing more can be moved for now.
-    fn may_hold(&mut self, bytes: usize) -> bool;
+    /// So many bytes wait in our memory for receivers that are behind, beside what [`Bulk`] counts;
+    /// `progress`: such a receiver has taken some since the last time. `false`: they are too many.
+    /// Asked when nothing more can be moved for now. MUST arrange to be asked again when that changes.
+    fn may_hold(&mut self, cx: &mut Context<'_>, bytes: usize, progress: bool) -> bool;
 
     /// Ready when the connection has to go, and why. Asked after every turn, after `moved`.
     /// MUST arrange to be asked again when that may change without anything having moved.
@@ -135,10 +136,11 @@ impl<W: Watch> Future for Forward<'_, W> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Summary> {
         let this = self.get_mut();
+        let before = (this.up_bytes, this.down_bytes);
         let polled = this.poll_both(cx);
         let end = match polled {
             Poll::Ready(end) => end,
-            Poll::Pending if !this.may_hold(cx) => Ended::Overfull,
+            Poll::Pending if !this.may_hold(cx, before) => Ended::Overfull,
             Poll::Pending => match this.watch.poll_expired(cx) {
                 Poll::Ready(cause) => Ended::Expired(cause),
                 Poll::Pending => return Poll::Pending,
@@ -207,6 +209,7 @@ impl<W: Watch> Forward<'_, W> {
                 match broken {
                     // While the other way was drained for its sake, its own end had a reason.
                     Broken::Sender => Err(self.broken.unwrap_or(sender)),
+                    Broken::Memory => Err(Ended::Overfull),
                     Broken::Receiver if self.broken.is_some() => Err(receiver),
                     // A peer may answer, close, and so reset what is still on its way to it.
                     // Its answer was received: it is passed on before the reset.
@@ -223,15 +226,18 @@ impl<W: Watch> Forward<'_, W> {
         })
     }
 
-    fn may_hold(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut unread = 0;
+    /// `before`: bytes that had been moved each way before this turn.
+    fn may_hold(&mut self, cx: &mut Context<'_>, before: (u64, u64)) -> bool {
+        let (mut unread, mut progress) = (0, false);
         if self.up.is_stalled() {
             unread += self.downstream.unread(cx);
+            progress |= self.up_bytes > before.0;
         }
         if self.down.is_stalled() {
             unread += self.upstream.unread(cx);
+            progress |= self.down_bytes > before.1;
         }
-        self.watch.may_hold(unread)
+        self.watch.may_hold(cx, unread, progress)
     }
 
     /// A reset is seen by reading. Of a side that has ended, or whose receiver is behind, nothing

@@ -51,6 +51,8 @@ pub(super) enum Progress {
 pub(super) enum Broken {
     Sender,
     Receiver,
+    /// There is no memory for what the receiver has not taken.
+    Memory,
 }
 
 impl Pipe {
@@ -182,6 +184,9 @@ impl Pipe {
 fn write(to: &mut Side<'_>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Broken>> {
     match to.poll_write(cx, bytes) {
         Poll::Ready(Ok(n)) if n > 0 => Poll::Ready(Ok(n)),
+        Poll::Ready(Err(e)) if e.kind() == ErrorKind::OutOfMemory => {
+            Poll::Ready(Err(Broken::Memory))
+        }
         Poll::Ready(_) => Poll::Ready(Err(Broken::Receiver)),
         Poll::Pending => Poll::Pending,
     }

@@ -42,7 +42,7 @@ impl Watch for Rc<Seen> {
         self.turn.set(self.turn.get().max(bytes));
     }
 
-    fn may_hold(&mut self, bytes: usize) -> bool {
+    fn may_hold(&mut self, _: &mut Context<'_>, bytes: usize, _: bool) -> bool {
         // What waits in sockets is the kernel's.
         bytes == 0
     }

@@ -13,7 +13,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
 use h2::{
     SendStream,
     client::{ResponseFuture, SendRequest},
@@ -23,13 +22,13 @@ use tokio::{sync::Notify, time::timeout};
 
 use super::{
     Origin, Want,
-    pool::{Pool, Pools},
+    pool::{Dialed, Pool, Pools},
 };
 use crate::{
     cluster::{Cluster, endpoint::Place},
     error::{Cause, Failure},
     h2::{
-        self as http2,
+        self as http2, Piece, Queue,
         abuse::{Limits, Role},
         io::{self, Bounds, Handle, Parts, link},
     },
@@ -39,7 +38,7 @@ use crate::{
 /// One HTTP/2 connection.
 struct Link {
     cluster: Arc<Cluster>,
-    sender: RefCell<SendRequest<Bytes>>,
+    sender: RefCell<SendRequest<Piece>>,
     /// Streams in use.
     streams: Cell<u32>,
     /// Streams that were used, ever.
@@ -48,6 +47,10 @@ struct Link {
     idle_since: Cell<u64>,
     /// It gets no more streams.
     leaving: Cell<bool>,
+    /// What payload for it is lined up in.
+    queue: Queue,
+    /// Why it ended, where that is known better than from what its streams see.
+    why: Cell<Option<Failure>>,
     stage: Cell<Stage>,
     /// Tells of every new stage.
     told: Notify,
@@ -171,6 +174,10 @@ impl Links {
         drop(gone);
     }
 
+    pub(super) fn is_connecting(&self) -> bool {
+        self.connecting.get()
+    }
+
     fn forget(&self, link: &Rc<Link>) {
         link.leaving.set(true);
         self.list.borrow_mut().retain(|l| !Rc::ptr_eq(l, link));
@@ -209,9 +216,24 @@ impl Pool {
 
     /// Makes a connection and takes its first stream.
     async fn establish(self: &Rc<Self>, want: &Want<'_>, place: Place) -> Result<Lease, Failure> {
-        self.links.connecting.set(true);
-        let _connecting = Connecting(self);
-        let (stream, room, opened) = self.dial(want).await?;
+        let _connecting = Connecting::begin(self);
+        let dialed = self.dial(want).await?;
+        self.share(want, dialed, place).await
+    }
+
+    /// Makes a connection one that requests share, and takes its first stream.
+    pub(super) async fn share(
+        self: &Rc<Self>,
+        want: &Want<'_>,
+        dialed: Dialed<'_>,
+        place: Place,
+    ) -> Result<Lease, Failure> {
+        let Dialed {
+            stream,
+            room,
+            began: opened,
+            ..
+        } = dialed;
         let settings = &want.cluster.config.http2;
         let head = want.cluster.config.max_header_size.0 as u32;
         let (io, handle) = link(Parts {
@@ -222,10 +244,11 @@ impl Pool {
             // It is ours to choose whom we connect to.
             limits: &Limits::peers(head),
             spare: want.spare,
+            behind: want.behind,
         });
         let builder = http2::client_builder(settings, head);
         // Sends our preface and settings, and waits for nothing.
-        let handshake = builder.handshake::<_, Bytes>(io).await;
+        let handshake = builder.handshake::<_, Piece>(io).await;
         let (sender, connection) =
             handshake.map_err(|_| Failure::new(Cause::BadResponse, "HTTP/2 handshake"))?;
         let standing = Standing {
@@ -246,6 +269,8 @@ impl Pool {
             leaving: Cell::new(false),
             stage: Cell::new(Stage::New),
             told: Notify::new(),
+            queue: handle.queue(),
+            why: Cell::new(None),
         });
         tokio::task::spawn_local(drive(
             Rc::clone(self),
@@ -260,7 +285,14 @@ impl Pool {
 }
 
 /// Lets those go on who wait for a connection that is made.
-struct Connecting<'a>(&'a Rc<Pool>);
+pub(super) struct Connecting<'a>(&'a Rc<Pool>);
+
+impl<'a> Connecting<'a> {
+    pub(super) fn begin(pool: &'a Rc<Pool>) -> Self {
+        pool.links.connecting.set(true);
+        Self(pool)
+    }
+}
 
 impl Drop for Connecting<'_> {
     fn drop(&mut self) {
@@ -275,7 +307,7 @@ async fn drive(
     pool: Rc<Pool>,
     link: std::rc::Weak<Link>,
     standing: Standing,
-    mut connection: h2::client::Connection<io::Link, Bytes>,
+    mut connection: h2::client::Connection<io::Link, Piece>,
     handle: Handle,
 ) {
     let windows = standing.cluster.config.http2.clone();
@@ -309,18 +341,28 @@ async fn drive(
         }
     })
     .await;
-    if let Some(flood) = handle.flood() {
-        let why = flood.detail();
-        tracing::warn!(cluster = %standing.cluster.name, why, "an endpoint misuses HTTP/2");
+    let why = why(&handle, result.as_ref().err());
+    if let Some(failure) = &why {
+        tracing::warn!(cluster = %standing.cluster.name, %failure, "HTTP/2 connection to an endpoint was ended");
     } else if let Err(error) = &result {
         tracing::debug!(cluster = %standing.cluster.name, %error, "HTTP/2 connection to an endpoint ended");
     }
     if let Some(link) = link.upgrade() {
+        // Streams see no more than that their connection broke.
+        link.why.set(why);
         pool.links.forget(&link);
         link.enter(Stage::Ended);
     }
     drop(standing);
     pool.wake_all();
+}
+
+/// Why we ended a connection.
+fn why(handle: &Handle, error: Option<&h2::Error>) -> Option<Failure> {
+    if let Some(flood) = handle.flood() {
+        return Some(Failure::new(flood.cause(Role::Client), flood.detail()));
+    }
+    error.and_then(|error| handle.failure(error))
 }
 
 impl Link {
@@ -374,7 +416,7 @@ impl Lease {
         &self,
         request: Request<()>,
         end: bool,
-    ) -> Result<(ResponseFuture, SendStream<Bytes>), Failure> {
+    ) -> Result<(ResponseFuture, SendStream<Piece>), Failure> {
         let sent = self.link.sender.borrow_mut().send_request(request, end);
         sent.map_err(|_| {
             self.pool.links.forget(&self.link);
@@ -383,6 +425,18 @@ impl Lease {
                 "the connection takes no more requests",
             )
         })
+    }
+}
+
+impl Lease {
+    /// What payload for the connection is lined up in.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.link.queue
+    }
+
+    /// Why the connection ended, where we ended it.
+    pub(crate) fn why(&self) -> Option<Failure> {
+        self.link.why.get()
     }
 }
 

@@ -7,11 +7,16 @@
     reason = "a panic is how a test fails"
 )]
 
+mod bench;
+mod bombs;
 mod directions;
+mod floods;
 mod grpc;
 mod grpcio;
 mod node;
 mod refused_tunnels;
+mod stalls;
+mod streams;
 mod tunnels;
 mod websocket;
 

@@ -151,14 +151,14 @@ fn a_header_block_is_bounded_in_frames_and_bytes() {
     // Each block counts for itself.
     for _ in 0..100 {
         judge.received(&open, || 0).unwrap();
-        for _ in 1..CONTINUATIONS {
+        for _ in 1..LIMITS.continuations {
             judge.received(&more(0), || 0).unwrap();
         }
         judge.received(&last, || 0).unwrap();
     }
     judge.received(&open, || 0).unwrap();
     let refused = passing(&mut judge, more(0), 0);
-    assert_eq!(refused, (CONTINUATIONS, Flood::Continuations));
+    assert_eq!(refused, (LIMITS.continuations, Flood::Continuations));
 
     let mut judge = server();
     judge.received(&open, || 0).unwrap();
@@ -170,10 +170,11 @@ fn a_header_block_is_bounded_in_frames_and_bytes() {
 
 #[test]
 fn a_larger_header_list_may_have_more_frames() {
-    let list = 1 << 20;
-    let limits = Limits::strangers(list);
-    assert!(limits.continuations * LEAST_FRAME >= limits.header_block);
-    assert_eq!(LIMITS.continuations, CONTINUATIONS);
+    for (list, frames) in [(1_024, 5), (65_536, 10), (1 << 20, 160)] {
+        let limits = Limits::strangers(list);
+        assert_eq!(limits.continuations, frames);
+        assert!(limits.continuations * LEAST_FRAME >= limits.header_block);
+    }
 }
 
 #[test]
