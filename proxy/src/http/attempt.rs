@@ -119,23 +119,8 @@ async fn one_try(
     if let Some((lease, reused)) = lease {
         origin = reused;
         pass_on_deadline(state, ledger, patience)?;
-        let request = upload::request(conn, state, cluster).map_err(never_sent)?;
-        let protocol = request.extensions().get::<Protocol>().cloned();
-        let end = protocol.is_none() && upload::is_empty(state.request.body);
-        // A connection that takes no more was found out too late: nothing was sent on it.
-        let (response, send) = lease.send(request, end).map_err(not_sent)?;
-        upload = match kept.take() {
-            Some(transfer) => Upload::new(transfer),
-            None => upload::start_stream(conn, state),
-        };
+        (upstream, upload) = open(conn, state, cluster, kept, lease)?;
         ledger.up_sent += state.head.len() as u64;
-        upstream = Upstream::Http2(Box::new(ClientStream {
-            response,
-            send,
-            recv: None,
-            protocol,
-            lease,
-        }));
     } else if cluster.speaks_http1() {
         let acquiring = worker.pools.acquire(want);
         let connection;
@@ -214,6 +199,33 @@ async fn stream(
     let (lease, origin) = worker.pools.acquire_stream(want).await?;
     let able = !switches || lease.takes_tunnels().await?;
     Ok((lease, origin, able))
+}
+
+/// Sends the request's head on a stream, and lines up its body behind it.
+fn open(
+    conn: &Conn,
+    state: &mut State,
+    cluster: &Cluster,
+    kept: &mut Option<Transfer>,
+    lease: Lease,
+) -> Result<(Upstream, Upload), Failed> {
+    let request = upload::request(conn, state, cluster).map_err(never_sent)?;
+    let protocol = request.extensions().get::<Protocol>().cloned();
+    let end = protocol.is_none() && upload::is_empty(state.request.body);
+    // A connection that takes no more was found out too late: nothing was sent on it.
+    let (response, send) = lease.send(request, end).map_err(not_sent)?;
+    let upload = match kept.take() {
+        Some(transfer) => Upload::new(transfer),
+        None => upload::start_stream(conn, state),
+    };
+    let upstream = Upstream::Http2(Box::new(ClientStream {
+        response,
+        send,
+        recv: None,
+        protocol,
+        lease,
+    }));
+    Ok((upstream, upload))
 }
 
 /// HTTP/2 cannot carry it to any endpoint.

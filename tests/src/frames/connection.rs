@@ -219,26 +219,6 @@ impl Connection {
         }
     }
 
-    /// Reads until `n` bytes came on a stream and were not taken yet, and takes them.
-    #[track_caller]
-    pub fn exactly(&mut self, stream: u32, n: usize) -> Vec<u8> {
-        loop {
-            match self.messages.get_mut(&stream) {
-                Some(message) if message.body.len() >= n => {
-                    return message.body.drain(..n).collect();
-                }
-                Some(message) if message.is_done() => panic!("{n} bytes wanted: {message:?}"),
-                _ => self.frame(),
-            };
-        }
-    }
-
-    /// Gives back the room of `n` bytes of DATA, on a stream and in all.
-    #[track_caller]
-    pub fn refill(&mut self, stream: u32, n: u32) {
-        self.send_all(&[Frame::window_update(0, n), Frame::window_update(stream, n)]);
-    }
-
     /// Reads until GOAWAY with an error came, and returns its code and debug data. The graceful
     /// kind is passed over.
     #[track_caller]
