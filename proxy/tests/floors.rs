@@ -42,6 +42,13 @@ const CONFIG_ALLOWED: &[(&str, &str, &str)] = &[
         "three numbers, used as they were written",
     ),
     (
+        "h2/settings.rs",
+        "FrameRates",
+        "pairs of numbers, copied into limits",
+    ),
+    ("h2/settings.rs", "Rate", "a pair of numbers"),
+    ("h2/settings.rs", "HttpOptions", "the defaults of those"),
+    (
         "http/upload.rs",
         "SendProxyProtocol",
         "the version of a header to write: three values",

@@ -70,44 +70,37 @@ const CONTINUATIONS: u32 = 5;
 const LEAST_FRAME: u32 = 16_384;
 
 impl Limits {
-    /// What a stranger may send, where a header list may have `header_list` bytes, counted as
+    /// Bounds of a header block, where a header list may have `header_list` bytes, counted as
     /// RFC 9113 section 6.5.2 does: blocks up to twice that are read and judged as messages. Of
     /// CONTINUATION frames as many may come as h2 takes with that for its own limit.
-    pub(crate) const fn strangers(header_list: u32) -> Self {
+    pub(crate) const fn of_blocks(self, header_list: u32) -> Self {
         let block = header_list.saturating_mul(2);
         let frames = block / LEAST_FRAME;
         let frames = frames + frames / 4;
         Self {
-            resets: Rate::new(500, 100),
-            provoked_resets: Rate::new(200, 20),
-            empty_data: Rate::new(100, 20),
-            settings: Rate::new(50, 5),
-            pings: Rate::new(100, 20),
-            priorities: Rate::new(200, 20),
-            window_updates: Rate::new(2_000, 500),
-            others: Rate::new(100, 20),
             continuations: if frames > CONTINUATIONS {
                 frames
             } else {
                 CONTINUATIONS
             },
             header_block: block,
+            ..self
         }
     }
 
-    /// The same for a verified peer of the mesh, which carries many clients on one connection.
-    pub(crate) const fn peers(header_list: u32) -> Self {
-        let strangers = Self::strangers(header_list);
+    /// The same for a peer that carries many clients on one connection. All of them need no more
+    /// SETTINGS than one.
+    pub(crate) const fn of_many(self) -> Self {
+        const MANY: u32 = 10;
         Self {
-            resets: strangers.resets.times(10),
-            provoked_resets: strangers.provoked_resets.times(10),
-            empty_data: strangers.empty_data.times(10),
-            settings: strangers.settings,
-            pings: strangers.pings.times(10),
-            priorities: strangers.priorities.times(10),
-            window_updates: strangers.window_updates.times(10),
-            others: strangers.others.times(10),
-            ..strangers
+            resets: self.resets.times(MANY),
+            provoked_resets: self.provoked_resets.times(MANY),
+            empty_data: self.empty_data.times(MANY),
+            pings: self.pings.times(MANY),
+            priorities: self.priorities.times(MANY),
+            window_updates: self.window_updates.times(MANY),
+            others: self.others.times(MANY),
+            ..self
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) use self::{
     queue::{Piece, Queue},
     request::{read_request, write_request},
     response::{own_response, read_response, read_switch, write_response},
-    settings::{bdp, client_builder, connection_window, server_builder},
+    settings::{
+        bdp, client_builder, connection_window, of_client, of_endpoint, server_builder, usual,
+    },
     trailers::{grpc_status, keep_allowed, read_trailers, write_trailers},
 };

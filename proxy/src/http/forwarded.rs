@@ -30,7 +30,7 @@ pub(super) fn prepare(
     let settings = &conn.listener.http;
     let pseudonym = &*conn.worker.process.pseudonym;
     let ip = conn.peer.map(|p| p.ip().to_canonical());
-    let trusted = ip.is_some_and(|ip| settings.trusted.iter().any(|net| net.contains(&ip)));
+    let trusted = ip.is_some_and(|ip| settings.trusts(ip));
     let seen = look(bytes, &head.fields);
     let passages = if seen.via {
         passages(bytes, &head.fields, pseudonym)

@@ -27,7 +27,7 @@ use crate::{
     error::{Cause, Failure},
     h2::{
         self as http2, Bdp, Piece, Queue,
-        abuse::{Limits, Role},
+        abuse::Role,
         io::{Bounds, Handle, Link, Parts, link},
     },
     message::RequestHead,
@@ -64,12 +64,15 @@ pub(super) async fn serve(mut conn: Box<Conn>, state: Box<State>) {
     };
     let settings = &conn.listener.http;
     let head = settings.limits.head as u32;
+    let many = conn.peer.is_some_and(|peer| settings.trusts(peer.ip()));
+    let resets = [&settings.http2_resets, &settings.http2_provoked_resets];
+    let limits = http2::of_client(&settings.http2, resets, head, many);
     let (io, handle) = link(Parts {
         stream,
         first: state.downstream.filled(),
         role: Role::Server,
         bounds: Bounds::default(),
-        limits: &Limits::strangers(head),
+        limits: &limits,
         spare: &conn.worker.spare,
         behind: &conn.worker.behind,
     });

@@ -277,6 +277,8 @@ fn http_settings(listener: &model::Listener) -> HttpSettings {
         max_requests: http.max_requests,
         max_lifetime: listener.max_lifetime,
         http2: http.http2.clone(),
+        http2_resets: http.http2_resets.clone(),
+        http2_provoked_resets: http.http2_provoked_resets.clone(),
         upgrades: http
             .upgrades
             .iter()

@@ -7,6 +7,7 @@ mod build;
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, atomic::AtomicU32},
     time::Duration,
 };
@@ -79,6 +80,16 @@ pub(crate) struct HttpSettings {
     pub(crate) via: bool,
     pub(crate) proxy_status: bool,
     pub(crate) http2: model::Http2Options,
+    pub(crate) http2_resets: model::Rate,
+    pub(crate) http2_provoked_resets: model::Rate,
+}
+
+impl HttpSettings {
+    /// Whether a peer is a proxy in front of us that is believed, and carries many clients.
+    pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.trusted.iter().any(|net| net.contains(&ip))
+    }
 }
 
 impl Snapshot {

@@ -29,7 +29,7 @@ use crate::{
     error::{Cause, Failure},
     h2::{
         self as http2, Piece, Queue,
-        abuse::{Limits, Role},
+        abuse::Role,
         io::{self, Bounds, Handle, Parts, link},
     },
     timer::now,
@@ -241,8 +241,7 @@ impl Pool {
             first: &[],
             role: Role::Client,
             bounds: Bounds::default(),
-            // It is ours to choose whom we connect to.
-            limits: &Limits::peers(head),
+            limits: &http2::of_endpoint(settings, head),
             spare: want.spare,
             behind: want.behind,
         });

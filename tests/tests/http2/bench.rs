@@ -41,19 +41,28 @@ impl Bench {
         Self::with_mesh("", http, up)
     }
 
-    /// The same with a line of `mesh`.
+    /// With these settings of the cluster.
+    pub(crate) fn towards(cluster: &str, up: Upstream) -> Self {
+        Self::of("", "", cluster, up)
+    }
+
+    /// With a line of `mesh`.
     pub(crate) fn with_mesh(mesh: &str, http: &str, up: Upstream) -> Self {
-        let setup = Setup::new(&format!(
-            "listeners:\n  - {{ name: web, bind: '127.0.0.1:0', protocol: auto, http: {{ {http} }} }}\n\
-             routes:\n  - {{ name: all, rules: [{{ backends: [{{ cluster: back }}] }}] }}\n\
-             clusters:\n  - {{ name: back, endpoints: ['{}'], pool: {{ max_connections: 10000 }} }}\n",
-            up.address
-        ));
-        let proxy = setup.mesh(mesh).start();
-        let bench = Self { proxy, up };
+        let bench = Self::of(mesh, http, "pool: { max_connections: 10000 }", up);
         // What is made once is not what an attack costs.
         assert_eq!(bench.client().get("/warm").status(), 200);
         bench
+    }
+
+    fn of(mesh: &str, http: &str, cluster: &str, up: Upstream) -> Self {
+        let setup = Setup::new(&format!(
+            "listeners:\n  - {{ name: web, bind: '127.0.0.1:0', protocol: auto, http: {{ {http} }} }}\n\
+             routes:\n  - {{ name: all, rules: [{{ backends: [{{ cluster: back }}] }}] }}\n\
+             clusters:\n  - {{ name: back, endpoints: ['{}'], {cluster} }}\n",
+            up.address
+        ));
+        let proxy = setup.mesh(mesh).start();
+        Self { proxy, up }
     }
 
     pub(crate) fn client(&self) -> Client {

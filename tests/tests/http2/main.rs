@@ -13,6 +13,7 @@ mod directions;
 mod floods;
 mod grpc;
 mod grpcio;
+mod limits;
 mod node;
 mod refused_tunnels;
 mod stalls;

@@ -1,9 +1,11 @@
 //! Rates, and what is weighed against honest work.
 
-use super::*;
+use std::sync::LazyLock;
+
+use super::{super::usual, *};
 
 const SECOND: u64 = 1_000_000_000;
-const LIMITS: Limits = Limits::strangers(65_536);
+static LIMITS: LazyLock<Limits> = LazyLock::new(|| usual(65_536));
 
 fn frame(kind: Kind, length: u32, flags: u8, stream: u32) -> Head {
     let code = 0;
@@ -171,7 +173,7 @@ fn a_header_block_is_bounded_in_frames_and_bytes() {
 #[test]
 fn a_larger_header_list_may_have_more_frames() {
     for (list, frames) in [(1_024, 5), (65_536, 10), (1 << 20, 160)] {
-        let limits = Limits::strangers(list);
+        let limits = usual(list);
         assert_eq!(limits.continuations, frames);
         assert!(limits.continuations * LEAST_FRAME >= limits.header_block);
     }

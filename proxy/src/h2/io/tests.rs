@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io::{self, ErrorKind},
+    sync::LazyLock,
     task::Poll,
 };
 
@@ -17,7 +18,10 @@ use tokio::{
 };
 
 use super::{
-    super::meter::{Head, PREFACE},
+    super::{
+        meter::{Head, PREFACE},
+        usual,
+    },
     *,
 };
 use crate::net::{
@@ -51,7 +55,7 @@ impl Tally {
     }
 }
 
-const LIMITS: Limits = Limits::strangers(65_536);
+static LIMITS: LazyLock<Limits> = LazyLock::new(|| usual(65_536));
 /// As much as is collected.
 const LARGE: usize = 64 * 1024;
 
@@ -478,7 +482,7 @@ fn a_link_outlives_the_totals_of_h2() {
     // h2 ends a connection with its 101st empty DATA frame, however slowly they came.
     run(async {
         let (ours, mut peer) = tcp_pair().await;
-        let limits = Limits::peers(65_536);
+        let limits = usual(65_536).of_many();
         let (link, handle) = link(Parts {
             stream: ours,
             first: b"",
