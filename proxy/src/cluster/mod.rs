@@ -171,6 +171,11 @@ impl Cluster {
         }
     }
 
+    /// Whether there are requests that go to the endpoints by HTTP/1.
+    pub(crate) fn speaks_http1(&self) -> bool {
+        self.config.protocol != model::UpstreamProtocol::Http2
+    }
+
     /// Whether endpoints choose what is spoken (ALPN).
     pub(crate) fn lets_choose(&self) -> bool {
         self.config.tls.is_some() && self.config.protocol == model::UpstreamProtocol::Auto

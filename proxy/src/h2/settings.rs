@@ -7,8 +7,16 @@ use super::{
 };
 use outrigger_config::model::{FrameRates, Http2Options, Rate};
 
-pub(crate) fn server_builder(settings: &Http2Options, head: u32) -> h2::server::Builder {
+/// `tunnels`: whether a client may ask for other protocols by extended CONNECT (RFC 8441).
+pub(crate) fn server_builder(
+    settings: &Http2Options,
+    head: u32,
+    tunnels: bool,
+) -> h2::server::Builder {
     let mut builder = io::server();
+    if tunnels {
+        builder.enable_connect_protocol();
+    }
     builder
         .initial_window_size(settings.initial_window.0 as u32)
         .initial_connection_window_size(connection_window(settings))

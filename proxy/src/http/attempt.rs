@@ -9,6 +9,8 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
+use h2::ext::Protocol;
+
 use super::{
     Conn,
     exchange::Stop,
@@ -29,10 +31,10 @@ use crate::{
     error::{Cause, Failure, Side},
     message::{Body, grpc as grpc_codes},
     route::Rule,
-    shared::{BUFFER, State},
+    shared::{BUFFER, State, Worker},
     timer::now,
     tls::Offer,
-    upstream::{Origin, Want},
+    upstream::{Lease, Origin, Want},
 };
 
 /// A request under way: the endpoint's side, and what is left to send.
@@ -103,9 +105,29 @@ async fn one_try(
         Some(carrier) => carrier,
         None => learn(conn, state, ledger, want, &in_flight, patience).await?,
     };
-    fits(kept.as_ref(), carrier)?;
+    let lease = match carrier {
+        Carrier::Http1 => None,
+        Carrier::Http2 => {
+            let offer = Offer::Http2;
+            let switches = upload::switches(conn, state);
+            let acquiring = stream(&worker, Want { offer, ..want }, switches);
+            let (lease, origin, able) =
+                acquire(conn, state, ledger, began, &in_flight, patience, acquiring).await?;
+            able.then_some((lease, origin))
+        }
+    };
+    let speaks = match lease {
+        Some(_) => Carrier::Http2,
+        None => Carrier::Http1,
+    };
+    fits(kept.as_ref(), speaks)?;
     let (mut upstream, mut upload, origin);
-    if carrier == Carrier::Http1 {
+    if let Some((lease, reused)) = lease {
+        origin = reused;
+        pass_on_deadline(state, ledger, patience)?;
+        (upstream, upload) = open(conn, state, cluster, kept, lease)?;
+        ledger.up_sent += state.head.len() as u64;
+    } else if cluster.speaks_http1() {
         let acquiring = worker.pools.acquire(want);
         let connection;
         (connection, origin) =
@@ -118,38 +140,18 @@ async fn one_try(
         };
         ledger.up_sent += upload.waiting();
     } else {
-        let offer = Offer::Http2;
-        let acquiring = worker.pools.acquire_stream(Want { offer, ..want });
-        let lease;
-        (lease, origin) =
-            acquire(conn, state, ledger, began, &in_flight, patience, acquiring).await?;
-        pass_on_deadline(state, ledger, patience)?;
-        let request = upload::request(conn, state, cluster).map_err(never_sent)?;
-        // A connection that takes no more was found out too late: nothing was sent on it.
-        let (response, send) = lease
-            .send(request, upload::is_empty(state.request.body))
-            .map_err(|failure| Failed {
-                failure,
-                safe: true,
-            })?;
-        upload = match kept.take() {
-            Some(transfer) => Upload::new(transfer),
-            None => upload::start_stream(conn, state),
-        };
-        ledger.up_sent += state.head.len() as u64;
-        upstream = Upstream::Http2(Box::new(ClientStream {
-            response,
-            send,
-            recv: None,
-            lease,
-        }));
+        return Err(not_sent(Failure::from(Cause::TunnelNotOffered)));
     }
     let outcome = head::head(conn, state, cluster, &mut upstream, &mut upload, patience).await;
     let head_at = now();
     match outcome {
         Ok(()) => {
             ledger.head_at = head_at;
-            ledger.upstream_status = state.response.status;
+            ledger.upstream_status = match (&upstream, state.response.status) {
+                // It is shown as what HTTP/1 would have said.
+                (Upstream::Http2(_), 101) => 200,
+                (_, status) => status,
+            };
             ledger.up_received += state.response.len as u64;
             if ledger.call.is_some() {
                 ledger.grpc_status = grpc_codes::status_in_head(&state.answer());
@@ -193,6 +195,45 @@ async fn learn(
     Ok(by(learned))
 }
 
+/// A stream to an endpoint, and whether it can carry the request: one that `switches` protocols
+/// needs an endpoint that takes extended CONNECT.
+async fn stream(
+    worker: &Worker,
+    want: Want<'_>,
+    switches: bool,
+) -> Result<(Lease, Origin, bool), Failure> {
+    let (lease, origin) = worker.pools.acquire_stream(want).await?;
+    let able = !switches || lease.takes_tunnels().await?;
+    Ok((lease, origin, able))
+}
+
+/// Sends the request's head on a stream, and lines up its body behind it.
+fn open(
+    conn: &Conn,
+    state: &mut State,
+    cluster: &Cluster,
+    kept: &mut Option<Transfer>,
+    lease: Lease,
+) -> Result<(Upstream, Upload), Failed> {
+    let request = upload::request(conn, state, cluster).map_err(never_sent)?;
+    let protocol = request.extensions().get::<Protocol>().cloned();
+    let end = protocol.is_none() && upload::is_empty(state.request.body);
+    // A connection that takes no more was found out too late: nothing was sent on it.
+    let (response, send) = lease.send(request, end).map_err(not_sent)?;
+    let upload = match kept.take() {
+        Some(transfer) => Upload::new(transfer),
+        None => upload::start_stream(conn, state),
+    };
+    let upstream = Upstream::Http2(Box::new(ClientStream {
+        response,
+        send,
+        recv: None,
+        protocol,
+        lease,
+    }));
+    Ok((upstream, upload))
+}
+
 /// Whether what an earlier try has begun can go on to this endpoint.
 fn fits(kept: Option<&Transfer>, carrier: Carrier) -> Result<(), Failed> {
     if kept.is_none_or(|begun| begun.goes_to(carrier)) {
@@ -202,10 +243,19 @@ fn fits(kept: Option<&Transfer>, carrier: Carrier) -> Result<(), Failed> {
     Err(never_sent(Failure::new(Cause::UpstreamReset, detail)))
 }
 
+/// HTTP/2 cannot carry it to any endpoint.
 fn never_sent(failure: Failure) -> Failed {
     Failed {
         failure,
         safe: false,
+    }
+}
+
+/// This endpoint was sent nothing.
+fn not_sent(failure: Failure) -> Failed {
+    Failed {
+        failure,
+        safe: true,
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     Conn, interim,
     patience::Patience,
     sides::{ClientStream, Upstream},
+    switch,
     upload::Upload,
     watch::{impatience, poll_gone},
 };
@@ -81,12 +82,17 @@ pub(super) async fn head(
         })
         .await?;
         match state.response.status {
-            101 if upload.is_complete() => return Ok(interim::check_switch(conn, state)?),
+            101 if upload.is_complete() => return Ok(switch::check(conn, state)?),
             101 => {
                 let detail = "101 before the request was complete";
                 return Err(Failure::new(Cause::UpgradeFailed, detail).into());
             }
             100..=199 => interim::pass_on(conn, state, patience).await?,
+            // To a client that asked by CONNECT it would say that the tunnel is open.
+            200..=299 if state.request.extended_connect => {
+                let detail = "success without a switch of protocols";
+                return Err(Failure::new(Cause::UpgradeFailed, detail).into());
+            }
             _ => {
                 upload.answered();
                 return Ok(());
@@ -168,6 +174,16 @@ fn poll_frames(
             }
         }
     };
+    if let Some(protocol) = stream
+        .protocol
+        .as_ref()
+        .filter(|_| parts.status.is_success())
+    {
+        let protocol = protocol.as_str().as_bytes();
+        let (text, head) = (&mut state.answer, &mut state.response);
+        http2::read_switch(&parts, protocol, limits, text, head)?;
+        return Poll::Ready(Ok(0));
+    }
     http2::read_response(
         &parts,
         end,

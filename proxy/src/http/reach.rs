@@ -245,7 +245,7 @@ pub(super) async fn acquire<T>(
         in_flight.fail(ledger.sent_at);
         ledger.sent_at = 0;
         // Connecting failed: nothing was sent. Waiting for a place is not worth a second endpoint.
-        let safe = failure.cause.is_connect_failure();
+        let safe = failure.cause.is_connect_failure() || failure.cause == Cause::UpstreamClosed;
         Failed { failure, safe }
     })
 }

@@ -19,6 +19,7 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 use http::Request;
+use tokio::{sync::Notify, time::timeout};
 
 use super::{
     Origin, Want,
@@ -48,12 +49,22 @@ struct Link {
     idle_since: Cell<u64>,
     /// It gets no more streams.
     leaving: Cell<bool>,
-    /// The endpoint's SETTINGS have come.
-    told: Cell<bool>,
     /// What payload for it is lined up in.
     queue: Queue,
     /// Why it ended, where that is known better than from what its streams see.
     why: Cell<Option<Failure>>,
+    stage: Cell<Stage>,
+    /// Tells of every new stage.
+    staged: Notify,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    New,
+    /// The endpoint's first SETTINGS hold: how many streams it takes, and whether tunnels.
+    Told,
+    Ended,
 }
 
 /// One stream's place on a connection, until it is dropped.
@@ -167,7 +178,12 @@ impl Links {
 
     /// Whether a connection is about to have room.
     pub(super) fn is_connecting(&self) -> bool {
-        self.connecting.get() || self.list.borrow().iter().any(|link| !link.told.get())
+        self.connecting.get()
+            || self
+                .list
+                .borrow()
+                .iter()
+                .any(|link| link.stage.get() == Stage::New)
     }
 
     fn forget(&self, link: &Rc<Link>) {
@@ -253,7 +269,8 @@ impl Pool {
             opened,
             idle_since: Cell::new(opened),
             leaving: Cell::new(false),
-            told: Cell::new(false),
+            stage: Cell::new(Stage::New),
+            staged: Notify::new(),
             queue: handle.queue(),
             why: Cell::new(None),
         });
@@ -308,7 +325,7 @@ async fn drive(
         if !told && connection.max_concurrent_send_streams() != http2::UNTOLD {
             told = true;
             if let Some(link) = link.upgrade() {
-                link.told.set(true);
+                link.enter(Stage::Told);
             }
             pool.wake_all();
         }
@@ -357,6 +374,7 @@ async fn drive(
         // Streams see no more than that their connection broke.
         link.why.set(why);
         pool.links.forget(&link);
+        link.enter(Stage::Ended);
     }
     drop(standing);
     pool.wake_all();
@@ -371,6 +389,11 @@ fn why(handle: &Handle, error: Option<&h2::Error>) -> Option<Failure> {
 }
 
 impl Link {
+    fn enter(&self, stage: Stage) {
+        self.stage.set(stage);
+        self.staged.notify_waiters();
+    }
+
     /// Whether a stream can be opened now, or the connection is broken. Without a system call.
     ///
     /// A stream that was given up counts for the endpoint until it has been told. One that is
@@ -397,6 +420,28 @@ impl Link {
 }
 
 impl Lease {
+    /// Whether the endpoint takes extended CONNECT (RFC 8441 section 3). Its first SETTINGS say so,
+    /// and are waited for on a connection that is new, as long as for the connection itself.
+    ///
+    /// # Errors
+    /// They did not come in time, or the connection ended without. Nothing was sent.
+    pub(crate) async fn takes_tunnels(&self) -> Result<bool, Failure> {
+        let link = &self.link;
+        // From here on it hears what is told.
+        let staged = link.staged.notified();
+        if link.stage.get() == Stage::New {
+            let patience = link.cluster.config.connect_timeout;
+            let late = |_| Failure::new(Cause::ConnectTimeout, "no SETTINGS");
+            timeout(patience, staged).await.map_err(late)?;
+        }
+        if link.stage.get() == Stage::Ended {
+            let detail = "the connection ended before the request was sent";
+            return Err(Failure::new(Cause::UpstreamClosed, detail));
+        }
+        let sender = link.sender.borrow();
+        Ok(sender.is_extended_connect_protocol_enabled())
+    }
+
     /// Sends a request's head. `end`: nothing follows.
     ///
     /// # Errors

@@ -275,7 +275,7 @@ impl Connection {
     }
 
     /// Reads `n` bytes that are no frames.
-    pub(super) fn exactly(&mut self, n: usize) -> Option<Vec<u8>> {
+    pub(super) fn raw(&mut self, n: usize) -> Option<Vec<u8>> {
         while self.incoming.len() < n && self.ended.is_none() {
             self.fill().ok()?;
         }

@@ -15,9 +15,9 @@ mod tests;
 use std::fmt;
 
 pub use self::{
-    block::{Block, request, response},
+    block::{Block, connect, extended_connect, request, response},
     connection::{Connection, Message},
-    peers::{Client, server},
+    peers::{Client, accept, server},
 };
 
 /// What a client sends first.

@@ -22,10 +22,13 @@ mod node;
 mod order;
 mod peers;
 mod reconnect;
+mod refused_tunnels;
 mod stalls;
 mod storm;
 mod streams;
+mod tunnels;
 mod upstream;
+mod websocket;
 mod windows;
 
 use outrigger_tests::{
