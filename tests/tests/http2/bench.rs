@@ -23,12 +23,15 @@ use outrigger_tests::{
 const GROWTH: usize = 10 << 20;
 /// How long a bystander's request may take while others attack. A request takes less than a
 /// millisecond; what is told apart here is a worker that is busy from one that is held.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A proxy with the listener `web`, which takes HTTP/2 with prior knowledge, before one back end.
+/// A proxy with the listener `web`, which takes HTTP/2 with prior knowledge, before one back
+/// end. What a bystander asks for goes to another: what is judged is the proxy.
 pub(crate) struct Bench {
     pub(crate) proxy: Proxy,
     pub(crate) up: Upstream,
+    /// What answers the bystander.
+    _aside: Upstream,
 }
 
 impl Bench {
@@ -55,14 +58,19 @@ impl Bench {
     }
 
     fn of(mesh: &str, http: &str, cluster: &str, up: Upstream) -> Self {
+        let aside = Upstream::fixed("aside");
         let setup = Setup::new(&format!(
             "listeners:\n  - {{ name: web, bind: '127.0.0.1:0', protocol: auto, http: {{ {http} }} }}\n\
-             routes:\n  - {{ name: all, rules: [{{ backends: [{{ cluster: back }}] }}] }}\n\
-             clusters:\n  - {{ name: back, endpoints: ['{}'], {cluster} }}\n",
-            up.address
+             routes:\n  - {{ name: all, rules: [{{ matches: [{{ path: {{ exact: /bystander }} }}], backends: [{{ cluster: aside }}] }}, {{ backends: [{{ cluster: back }}] }}] }}\n\
+             clusters:\n  - {{ name: back, endpoints: ['{}'], {cluster} }}\n  - {{ name: aside, endpoints: ['{}'] }}\n",
+            up.address, aside.address
         ));
         let proxy = setup.mesh(mesh).start();
-        Self { proxy, up }
+        Self {
+            proxy,
+            up,
+            _aside: aside,
+        }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -94,32 +102,15 @@ impl Bench {
     /// Runs an attack beside a bystander, and asserts what it may cost.
     #[track_caller]
     pub(crate) fn attacked<T>(&self, attack: impl FnOnce(&Self) -> T) -> T {
-        let before = self.memory();
+        let before = memory(&self.proxy);
         let bystander = Bystander::start(self.client());
         let result = attack(self);
         let (requests, worst) = bystander.finish();
         assert!(requests > 0, "the bystander had no answer at all");
         assert!(worst < PATIENCE, "a bystander waited {worst:?}");
-        let grown = self.memory().saturating_sub(before);
+        let grown = memory(&self.proxy).saturating_sub(before);
         assert!(grown < GROWTH, "it took {} KiB", grown >> 10);
         result
-    }
-
-    /// Resident bytes.
-    pub(crate) fn memory(&self) -> usize {
-        let path = format!("/proc/{}/statm", self.proxy.process.id());
-        let pages = fs::read_to_string(path).unwrap();
-        let pages = pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap();
-        pages * 4_096
-    }
-
-    /// Most resident bytes so far.
-    pub(crate) fn most_memory(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.proxy.process.id()));
-        let status = status.unwrap();
-        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let most = most.unwrap().trim().trim_end_matches(" kB");
-        most.parse::<usize>().unwrap() << 10
     }
 
     /// Hundredths of a second of a processor that it used so far.
@@ -129,6 +120,21 @@ impl Bench {
         let fields: Vec<_> = fields.split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
+}
+
+/// Resident bytes.
+pub(crate) fn memory(proxy: &Proxy) -> usize {
+    let pages = fs::read_to_string(format!("/proc/{}/statm", proxy.process.id())).unwrap();
+    let pages = pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap();
+    pages * 4_096
+}
+
+/// Most resident bytes so far.
+pub(crate) fn most_memory(proxy: &Proxy) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", proxy.process.id())).unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let most = most.unwrap().trim().trim_end_matches(" kB");
+    most.parse::<usize>().unwrap() << 10
 }
 
 /// A client that does nothing wrong, for as long as it is looked at.
