@@ -44,7 +44,9 @@ crate::engine::model! {
         /// Why: the same as for requests.
         max_headers: u32 = 128, in 8..=4_096;
         /// How often a request (or an opaque connection) is offered to a further endpoint when it is
-        /// provable that the one before did not process it: connecting failed, or nothing was sent.
+        /// provable that the one before did not process it: connecting failed, or nothing was sent, or it
+        /// said so by HTTP/2. Unless this is 0, up to ten connections that an endpoint leaves in order
+        /// (`GOAWAY` without an error) do not count.
         /// Why: three endpoints that fail at once are no accident of one of them.
         safe_resends: u32 = 2, in 0..=10;
         /// Send a PROXY protocol header first. HTTP connections are then not shared between clients.

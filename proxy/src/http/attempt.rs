@@ -17,7 +17,7 @@ use super::{
     grpc,
     head::{self, Lost},
     patience::Patience,
-    reach::{Failed, Tried, acquire, begin, by, carrier, pick, session_endpoint, want},
+    reach::{Again, Failed, Tried, acquire, begin, by, carrier, pick, session_endpoint, want},
     record::Ledger,
     sides::{ClientStream, Upstream},
     transfer::{Carrier, Transfer},
@@ -168,7 +168,7 @@ async fn one_try(
             })
         }
         Err(lost) => {
-            if lost.failure.cause.side() == Side::Upstream {
+            if lost.failure.cause.side() == Side::Upstream && lost.unprocessed != Again::Left {
                 in_flight.fail(head_at);
             }
             let how = (upstream.carrier(), origin);
@@ -247,7 +247,7 @@ fn fits(kept: Option<&Transfer>, carrier: Carrier) -> Result<(), Failed> {
 fn never_sent(failure: Failure) -> Failed {
     Failed {
         failure,
-        safe: false,
+        again: Again::No,
     }
 }
 
@@ -255,7 +255,7 @@ fn never_sent(failure: Failure) -> Failed {
 fn not_sent(failure: Failure) -> Failed {
     Failed {
         failure,
-        safe: true,
+        again: Again::Safe,
     }
 }
 
@@ -298,10 +298,10 @@ fn failed(
     let closed = lost.failure.cause == Cause::UpstreamClosed && state.upstream.is_empty();
     // Over HTTP/2 the head has left in any case, and only the endpoint can say that it did not matter.
     let unseen = match carrier {
-        Carrier::Http1 => closed,
+        Carrier::Http1 => Again::safe_if(closed),
         Carrier::Http2 => lost.unprocessed,
     };
-    let untouched = unseen && upload.rewind();
+    let untouched = unseen != Again::No && upload.rewind();
     let repeatable = closed
         && origin == Origin::Reused
         && state.request.method.is_idempotent()
@@ -316,7 +316,11 @@ fn failed(
     state.upstream.clear();
     Failed {
         failure: lost.failure,
-        safe: untouched || repeatable,
+        again: if untouched {
+            unseen
+        } else {
+            Again::safe_if(repeatable)
+        },
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
 use super::{
     Conn, interim,
     patience::Patience,
+    reach::Again,
     sides::{ClientStream, Upstream},
     switch,
     upload::Upload,
@@ -31,15 +32,15 @@ const MAX_INTERIM: u32 = 16;
 /// Why no head came.
 pub(super) struct Lost {
     pub(super) failure: Failure,
-    /// The endpoint said that it did not process the request (RFC 9113 section 8.7).
-    pub(super) unprocessed: bool,
+    /// Whether the endpoint said that it did not process the request (RFC 9113 section 8.7).
+    pub(super) unprocessed: Again,
 }
 
 impl From<Failure> for Lost {
     fn from(failure: Failure) -> Self {
         Self {
             failure,
-            unprocessed: false,
+            unprocessed: Again::No,
         }
     }
 }
@@ -210,7 +211,11 @@ fn lost(error: &h2::Error, stream: &ClientStream) -> Lost {
     };
     Lost {
         failure,
-        unprocessed: error.is_remote() && (refused || above_last),
+        unprocessed: match error.reason() {
+            _ if !error.is_remote() => Again::No,
+            Some(h2::Reason::NO_ERROR) if above_last => Again::Left,
+            _ => Again::safe_if(refused || above_last),
+        },
     }
 }
 

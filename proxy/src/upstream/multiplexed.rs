@@ -350,8 +350,12 @@ async fn drive(
                 }
             }
         }
-        // Fails where the connection does, which reading says.
-        let _ = handle.poll_flush_turn(cx);
+        if let Poll::Ready(Err(_)) = handle.poll_flush_turn(cx)
+            && let Some(link) = link.upgrade()
+        {
+            // What came before is still read, and behind it the end.
+            pool.links.forget(&link);
+        }
         // What was told to the endpoint just now may have made room.
         pool.wake_one();
         match handle.flood() {

@@ -121,6 +121,46 @@ fn what_goaway_leaves_is_finished() {
     });
 }
 
+/// Leaves its first `times` connections with this code at their first request, processing none.
+fn leaving(times: usize, code: u32) -> Upstream {
+    server(&[], move |connection| {
+        if connection.index >= times {
+            return serve(connection);
+        }
+        if connection.request().is_some() {
+            connection.send(&Frame::goaway(0, code));
+            connection.end();
+        }
+    })
+}
+
+#[test]
+fn a_server_that_leaves_many_connections_in_order_loses_no_request() {
+    let attempts = |up: &[&Upstream], cluster: &str| {
+        let endpoints: Vec<_> = up.iter().map(|up| &up.address).collect();
+        let proxy = before(&endpoints, cluster);
+        let status = Client::connect(proxy.web()).post("/", b"a body").status();
+        let line = proxy.log_of(1).remove(0);
+        (status, line["attempts"].as_u64().unwrap())
+    };
+    let ten = leaving(10, code::NO_ERROR);
+    assert_eq!(attempts(&[&ten], ""), (200, 11));
+    // Not for ever, not where it is angry, and not where nothing is to be sent again.
+    let all = leaving(usize::MAX, code::NO_ERROR);
+    assert_eq!(attempts(&[&all], ""), (502, 11));
+    let angry = leaving(usize::MAX, code::ENHANCE_YOUR_CALM);
+    assert_eq!(attempts(&[&angry], ""), (502, 3));
+    let one = leaving(1, code::NO_ERROR);
+    assert_eq!(attempts(&[&one], "safe_resends: 0"), (502, 1));
+    // Whoever leaves every connection is about to be gone: another one is asked.
+    let (other, rest) = (server(&[], serve), leaving(usize::MAX, code::NO_ERROR));
+    for endpoints in [[&rest, &other], [&other, &rest]] {
+        let (status, attempts) = attempts(&endpoints, "");
+        assert_eq!(status, 200);
+        assert!(attempts <= 3, "{attempts}");
+    }
+}
+
 /// Refuses the first `times` requests of the process.
 fn refusing(times: usize) -> Upstream {
     let refused = std::sync::atomic::AtomicUsize::new(0);

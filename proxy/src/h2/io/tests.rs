@@ -510,7 +510,7 @@ fn a_link_outlives_the_totals_of_h2() {
 fn sending_that_failed_goes_on_failing() {
     run(async {
         let (ours, peer) = unix_pair();
-        let (mut link, handle) = linked(ours, Role::Client, &spare());
+        let (mut link, handle) = linked(ours, Role::Server, &spare());
         drop(peer);
         let error = poll_fn(|cx| {
             let _ = Pin::new(&mut link).poll_write(cx, b"hello");
@@ -530,5 +530,48 @@ fn sending_that_failed_goes_on_failing() {
             Poll::Ready(())
         })
         .await;
+    });
+}
+
+#[test]
+fn what_an_endpoint_said_before_it_was_gone_is_read() {
+    // Its end is met by a write first: nothing lets the event loop look at the socket in between.
+    run(async {
+        let (ours, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let ours = Stream::Unix(tokio::net::UnixStream::from_std(ours).unwrap());
+        let (link, handle) = linked(ours, Role::Client, &spare());
+        let (requests, mut connection) = client().handshake::<_, Bytes>(link).await.unwrap();
+        let mut requests = requests.ready().await.unwrap();
+        let mut turn = |cx: &mut Context<'_>| {
+            let polled = Pin::new(&mut connection).poll(cx);
+            let _ = handle.poll_flush_turn(cx);
+            polled.map(drop)
+        };
+        // The event loop knows that the socket takes bytes, and has none.
+        poll_fn(|cx| {
+            assert!(turn(cx).is_pending());
+            cx.waker().wake_by_ref();
+            if handle.held() == 0 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        let goodbye = [frame(4, 0, 0, b""), frame(7, 0, 0, &[0; 8])].concat();
+        io::Write::write_all(&mut peer, &goodbye).unwrap();
+        drop(peer);
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            let (answer, _) = requests.send_request(Request::new(()), true).unwrap();
+            answers.push(answer);
+            poll_fn(|cx| Poll::Ready(assert!(turn(cx).is_pending()))).await;
+        }
+        poll_fn(turn).await;
+        for answer in answers {
+            let error = answer.await.unwrap_err();
+            assert!(error.is_go_away() && error.is_remote(), "{error}");
+        }
     });
 }
