@@ -398,10 +398,10 @@ impl Link {
         self.staged.notify_waiters();
     }
 
-    /// Whether a stream can be opened now, or the connection is broken. Without a system call.
+    /// Whether a stream may be opened now, or the connection is broken. Without a system call.
     ///
-    /// A stream that was given up counts for the endpoint until it has been told. One that is
-    /// opened meanwhile waits within h2, which takes no other one before it is open.
+    /// A stream that was given up counts for the endpoint until it has been told. One that takes its
+    /// place waits within h2 for that, which the connection's task does next.
     fn poll_room(&self) -> Poll<Result<(), h2::Error>> {
         let mut sender = self.sender.borrow_mut();
         let theirs = match sender.current_max_send_streams() {
@@ -412,6 +412,7 @@ impl Link {
         if self.leaving.get() || (self.streams.get() as usize) >= limit {
             return Poll::Pending;
         }
+        // As nothing is sent by this sender itself, it says at once.
         sender.poll_ready(&mut Context::from_waker(Waker::noop()))
     }
 
@@ -455,7 +456,10 @@ impl Lease {
         request: Request<()>,
         end: bool,
     ) -> Result<(ResponseFuture, SendStream<Piece>), Failure> {
-        let sent = self.link.sender.borrow_mut().send_request(request, end);
+        // A sender takes no request while its last one waits to be opened, and whoever asks it
+        // whether that is so is woken in place of the request itself. Each has one of its own.
+        let mut sender = self.link.sender.borrow().clone();
+        let sent = sender.send_request(request, end);
         sent.map_err(|_| {
             self.pool.links.forget(&self.link);
             Failure::new(

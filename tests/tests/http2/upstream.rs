@@ -3,7 +3,7 @@
 
 use outrigger_tests::{
     client,
-    frames::{Block, Client, Frame, Message, code, kind, request, response, server},
+    frames::{Block, Client, Frame, Message, code, kind, request, response, server, setting},
     http::Framing,
     proxy::Proxy,
     upstream::Upstream,
@@ -341,4 +341,37 @@ fn trailers_and_interim_answers_pass_both_ways() {
         (&*got.trailers[0].name, &*got.trailers[0].value),
         ("x-sum", "42")
     );
+}
+
+#[test]
+fn a_stream_that_waits_for_its_turn_is_not_forgotten() {
+    // The proxy has all of it at once: a stream is given up and still counts at the endpoint, a
+    // second one fills its limit and waits to be opened, and a third one looks for a place.
+    let limit = [(setting::MAX_CONCURRENT_STREAMS, 3)];
+    let up = server(&limit, |connection| {
+        while let Some(frame) = connection.read() {
+            let stream = frame.stream;
+            let asked = connection.message(stream).cloned().unwrap_or_default();
+            if frame.kind == kind::HEADERS && asked.get(":path") == Some("/held") {
+                connection.send(&ok(stream, &[]));
+            } else if asked.ended {
+                connection.answer(stream, 200, &[], &asked.body);
+            }
+        }
+    });
+    let proxy = before(&[&up.address], "");
+    let mut client = Client::connect(proxy.web());
+    let held = [(); 2].map(|()| client.open(request("GET", "/held", &[]), true));
+    for stream in held {
+        assert_eq!(client.head(stream).status(), 200);
+    }
+    let (second, third) = (client.stream(), client.stream());
+    client.send_all(&[
+        Frame::reset(held[0], code::CANCEL),
+        Frame::headers(second, request("POST", "/", &[])),
+        Frame::data(second, *b"body").end_stream(),
+        Frame::headers(third, request("GET", "/", &[])).end_stream(),
+    ]);
+    assert_eq!(client.whole(second).body, b"body");
+    assert_eq!(client.whole(third).status(), 200);
 }
