@@ -118,7 +118,9 @@ pub(super) struct Tried {
 
 impl Tried {
     fn add(&mut self, id: u32) {
-        if let Some(place) = self.ids.get_mut(self.count) {
+        if !self.ids().contains(&id)
+            && let Some(place) = self.ids.get_mut(self.count)
+        {
             *place = id;
             self.count += 1;
         }

@@ -114,7 +114,7 @@ fn a_silent_stream_lives() {
 
 /// With what is set by default, as long as load balancers and servers are often set to.
 #[test]
-#[ignore = "takes a minute: cargo test -p outrigger-tests --test http2 -- --ignored"]
+#[ignore = "takes a minute: `tests/run` runs it beside the others"]
 fn a_stream_that_is_silent_for_a_minute_lives() {
     assert_silence_is_no_end("a_stream_that_is_silent_for_a_minute_lives", "1m", "65");
 }
