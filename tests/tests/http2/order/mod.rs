@@ -118,9 +118,9 @@ struct Outcome {
 /// Sends frames, and waits for what comes of each stream that is to be waited for.
 fn send(address: SocketAddr, frames: &[Frame], streams: &[u32]) -> Outcome {
     let mut client = Client::connect(address);
-    // Whatever is refused may be refused before all was sent.
-    let _ = client.try_send(frames);
-    let _ = client.try_send(&[Frame::ping(*b"the end?")]);
+    // By one write: a connection that is to end with its last answer has all of it before. Whatever
+    // is refused may be refused before all was sent.
+    let _ = client.try_send(&[frames, &[Frame::ping(*b"the end?")]].concat());
     let (mut ponged, mut ended) = (false, None);
     loop {
         let done = |id: &u32| client.message(*id).is_some_and(Message::is_done);
