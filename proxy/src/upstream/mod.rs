@@ -5,9 +5,10 @@
 
 mod habits;
 mod keepalive;
+mod lease;
 mod multiplexed;
 mod pool;
 mod secure;
 
-pub(crate) use multiplexed::Lease;
+pub(crate) use lease::Lease;
 pub(crate) use pool::{Connection, Origin, Pools, Want};

@@ -46,7 +46,7 @@ fn one_that_does_not_is_left() {
         let pings = connection.seen.iter().filter(|f| f.kind == kind::PING);
         assert_eq!(pings.count(), 1, "{:?}", connection.seen);
     });
-    let keepalive = "http2_keepalive: { interval: 50ms, timeout: 100ms }";
+    let keepalive = "http2_keepalive: { interval: 50ms, timeout: 1s }";
     let proxy = before(&[&up.address], keepalive);
     let mut client = Client::connect(proxy.web());
     let streams = [(); 3].map(|()| client.open(request("GET", "/", &[]), true));
@@ -68,7 +68,7 @@ fn one_that_dies_while_nobody_asks_it_for_anything_is_found_out() {
         connection.pongs = connection.index > 0;
         connection.end();
     });
-    let keepalive = "http2_keepalive: { interval: 50ms, timeout: 100ms }";
+    let keepalive = "http2_keepalive: { interval: 50ms, timeout: 1s }";
     let proxy = before(&[&up.address], keepalive);
     let mut client = Client::connect(proxy.web());
     assert_eq!(client.get("/").status(), 200);
