@@ -84,6 +84,8 @@ causes! {
     ExpectationFailed 417 "expectation_failed" Downstream;
     /// CONNECT is not allowed here.
     ConnectRefused 405 "connect_not_allowed" Downstream;
+    /// The protocol asked for by extended CONNECT is not allowed here.
+    TunnelRefused 501 "protocol_not_allowed" Downstream;
     /// The client left before the response was complete.
     ClientGone 499 "client_gone" Downstream;
     /// The client did not take the response in time.
@@ -174,10 +176,14 @@ causes! {
     ResponseHeadTooLarge 502 "http_response_header_section_size" Upstream;
     /// The endpoint sent too many HTTP/2 frames that carry no message.
     Http2UpstreamFlood 502 "http2_upstream_flood" Upstream;
+    /// The endpoint said nothing on an HTTP/2 connection, not even to a PING.
+    Http2KeepaliveTimeout 502 "http2_keepalive_timeout" Upstream;
     /// The endpoint's answer ended before it was complete.
     ResponseIncomplete 502 "http_response_incomplete" Upstream;
-    /// The endpoint switched protocols without being asked, or to another one.
+    /// The endpoint switched protocols without being asked, to another one, or not in the agreed way.
     UpgradeFailed 502 "http_upgrade_failed" Upstream;
+    /// The endpoint does not take the extended CONNECT that an upgrade needs over HTTP/2.
+    TunnelNotOffered 502 "extended_connect_not_offered" Upstream;
     /// The endpoint paused for too long within its answer.
     UpstreamStalled 504 "connection_read_timeout" Upstream;
     /// The endpoint's answer took longer than the route allows one try.

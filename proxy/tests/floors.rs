@@ -54,14 +54,14 @@ const CONFIG_ALLOWED: &[(&str, &str, &str)] = &[
         "the version of a header to write: three values",
     ),
     (
-        "http/upload.rs",
-        "SendProxyProtocol",
-        "the version of a header to write: three values",
-    ),
-    (
         "http/tunnel.rs",
         "Direction",
         "which phase of the way out counts: three values",
+    ),
+    (
+        "upstream/keepalive.rs",
+        "Http2Keepalive",
+        "two times, used as they were written",
     ),
     (
         "upstream/pool.rs",

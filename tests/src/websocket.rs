@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{client::Client, http::Message, reader::Broken, upstream::Peer};
 
-/// The key of RFC 6455 section 1.3, so that no hash is needed to know the answer.
+/// The key of RFC 6455 section 1.3, and its proof.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -25,11 +25,20 @@ pub fn accepting() -> String {
     )
 }
 
+/// The answer that opens it for any key.
+pub fn accepting_key(key: &str) -> String {
+    let hash = sha1_smol::Sha1::from(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
+    let proof = data_encoding::BASE64.encode(&hash.digest().bytes());
+    accepting().replace(ACCEPT, &proof)
+}
+
 /// Whether a request opens a WebSocket properly.
 pub fn is_opening(request: &Message) -> bool {
     request.has_token("connection", "upgrade")
         && request.has_token("upgrade", "websocket")
-        && request.field("sec-websocket-key") == Some(KEY)
+        && request
+            .field("sec-websocket-key")
+            .is_some_and(|key| key.len() == KEY.len())
 }
 
 /// A text frame from a client: masked.
@@ -128,7 +137,8 @@ impl WebSocket {
 pub fn serve(peer: &mut Peer) {
     let Some(request) = peer.head() else { return };
     assert!(is_opening(&request), "not an opening: {request}");
-    peer.send(accepting());
+    let key = request.field("sec-websocket-key").unwrap_or_default();
+    peer.send(accepting_key(key));
     serve_open(peer);
 }
 

@@ -7,46 +7,18 @@
     reason = "a panic is how a test fails"
 )]
 
-use std::{fs, net::TcpListener, path::PathBuf, process::Command, time::Duration};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use outrigger_tests::{
     client::Client,
     files::TempDir,
     process::{Process, output},
     proxy::{Proxy, simple},
-    tools,
+    tools::{self, serve},
     upstream::Upstream,
     wait,
     wire::Address,
 };
-
-/// A port that was free a moment ago, for servers that cannot tell which one they got.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
-/// Starts a server until it listens; tries another port when somebody took the first.
-fn serve(name: &str, dir: &TempDir, command: impl Fn(u16) -> Command) -> (Process, Address) {
-    for _ in 0..5 {
-        let port = free_port();
-        let mut process = Process::start(&mut command(port), name, dir.path());
-        let address = Address::parse(&format!("127.0.0.1:{port}"));
-        let up = wait::until(name, || {
-            if !process.is_running() {
-                return Some(false);
-            }
-            Client::try_connect(&address).ok().map(|_| true)
-        });
-        if up {
-            return (process, address);
-        }
-    }
-    panic!("{name} does not start");
-}
 
 fn nginx(test: &str, dir: &TempDir) -> Option<(Process, Address)> {
     let nginx = tools::need(test, "nginx")?;

@@ -44,6 +44,10 @@ pub(super) fn check(checker: &mut Checker<'_>, cluster: &Cluster) {
         let found = "found a PROXY header for connections over TLS";
         checker.problem_at("proxy_protocol", found, "`off`, or no `tls`");
     }
+    if cluster.http2_keepalive.is_some() && cluster.protocol == UpstreamProtocol::Http1 {
+        let found = "found PINGs of HTTP/2 for connections of HTTP/1.1";
+        checker.problem_at("http2_keepalive", found, "`protocol: http2` or `auto`");
+    }
     check_endpoints(&cluster.endpoints, checker);
     check_tcp(&cluster.tcp, checker);
     super::tls::check_cluster(cluster, checker);

@@ -31,6 +31,10 @@ crate::engine::model! {
         protocol: UpstreamProtocol = UpstreamProtocol::Http1;
         /// Manners of HTTP/2 towards the endpoints.
         http2: Http2Options = Http2Options::default();
+        /// Ask endpoints that say nothing on an HTTP/2 connection whether they are alive, whether requests are under way or not.
+        /// Absent: never; a connection whose other end is gone is found out by the limits of requests and by TCP.
+        /// Why: servers of gRPC end connections on which more PINGs come than they allow (often one in five minutes).
+        http2_keepalive: Option<Http2Keepalive> = None;
         /// Connections kept and allowed.
         pool: Pool = Pool::default();
         /// Largest head of a response; else 502.
@@ -40,7 +44,9 @@ crate::engine::model! {
         /// Why: the same as for requests.
         max_headers: u32 = 128, in 8..=4_096;
         /// How often a request (or an opaque connection) is offered to a further endpoint when it is
-        /// provable that the one before did not process it: connecting failed, or nothing was sent.
+        /// provable that the one before did not process it: connecting failed, or nothing was sent, or it
+        /// said so by HTTP/2. Unless this is 0, up to ten connections that an endpoint leaves in order
+        /// (`GOAWAY` without an error) do not count.
         /// Why: three endpoints that fail at once are no accident of one of them.
         safe_resends: u32 = 2, in 0..=10;
         /// Send a PROXY protocol header first. HTTP connections are then not shared between clients.
@@ -54,6 +60,15 @@ crate::engine::model! {
         tls: Option<ClusterTls> = None;
         /// Socket options of TCP connections to the endpoints.
         tcp: TcpOptions = TcpOptions::default();
+    }
+
+    /// PINGs to endpoints.
+    pub struct Http2Keepalive {
+        /// After so long without a byte from the endpoint it is sent a PING.
+        interval: Duration, in Duration::from_millis(10)..=Duration::from_hours(24);
+        /// Nothing came for so long after that: the connection is closed, and its requests fail (`http2_keepalive_timeout`).
+        /// Why: gRPC's value.
+        timeout: Duration = Duration::from_secs(20), in Duration::from_millis(10)..=Duration::from_mins(10);
     }
 
     /// What is spoken to the endpoints of a cluster.

@@ -128,10 +128,11 @@ crate::engine::model! {
         /// Requests on one connection before it is closed. `0`: no limit.
         /// Why: a kept connection is the cheapest one.
         max_requests: u32 = 0;
-        /// Values of `Upgrade` that are passed on; others are removed.
+        /// Protocols that a request may change to, by `Upgrade` or, over HTTP/2, by extended CONNECT (RFC 8441). Another
+        /// value of `Upgrade` is removed, another extended CONNECT answered with 501.
         /// Why: an unknown protocol inside a connection would escape routing and policy.
         upgrades: Vec<Text> = vec![Text::from("websocket")];
-        /// Whether `CONNECT` is taken, and tunnelled to the cluster its route names.
+        /// Whether `CONNECT` is taken, over HTTP/1 and HTTP/2, and tunnelled to the cluster its route names.
         /// Why: a tunnel escapes routing and policy.
         connect: bool = false;
         /// Merge runs of `/` in paths before routing and forwarding.

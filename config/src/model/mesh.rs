@@ -47,8 +47,8 @@ crate::engine::model! {
         /// A change takes effect at the next start.
         /// Why: a slow receiver must not hold the memory of all others.
         bulk_buffers: ByteSize = ByteSize(16 << 20), in ByteSize(1 << 20)..=ByteSize(4 << 30);
-        /// Memory for pieces of bodies on HTTP/2 streams whose receivers are behind, over all connections; each
-        /// worker has its share. From a quarter of it on reads are small; beyond it the stream that has waited
+        /// Memory for pieces of bodies, and of tunnels, on HTTP/2 streams whose receivers are behind, over all connections;
+        /// each worker has its share. From a quarter of it on reads are small; beyond it the stream that has waited
         /// longest, or the client that reads nothing from its socket, is ended with the cause `stream_buffers_full`.
         /// A change takes effect at the next start.
         /// Why: a thousand streams, each with all that its first window lets come.

@@ -552,6 +552,13 @@ const CLUSTERS: Table = &[
         ],
     ),
     (
+        "clusters: [{ name: a, endpoints: [], http2_keepalive: { interval: 1s } }, { name: b, endpoints: [], protocol: http2, http2_keepalive: { timeout: 1s } }]",
+        &[
+            "2:55: clusters[0].http2_keepalive: found PINGs of HTTP/2 for connections of HTTP/1.1; expected `protocol: http2` or `auto`",
+            "2:135: clusters[1].http2_keepalive.interval: missing; expected a duration such as 10s, 250ms, 1h or 1m30s, from 10ms to 24h",
+        ],
+    ),
+    (
         "clusters: [{ name: a, endpoints: [], balance: { least_request: { choices: 1 } } }]",
         &["2:75: clusters[0].balance.least_request.choices: found 1; expected 2 to 16"],
     ),

@@ -171,6 +171,11 @@ impl Cluster {
         }
     }
 
+    /// Whether there are requests that go to the endpoints by HTTP/1.
+    pub(crate) fn speaks_http1(&self) -> bool {
+        self.config.protocol != model::UpstreamProtocol::Http2
+    }
+
     /// Whether endpoints choose what is spoken (ALPN).
     pub(crate) fn lets_choose(&self) -> bool {
         self.config.tls.is_some() && self.config.protocol == model::UpstreamProtocol::Auto
@@ -194,6 +199,7 @@ impl Cluster {
             connect_timeout,
             protocol,
             http2,
+            http2_keepalive,
             pool,
             max_header_size,
             max_headers,
@@ -211,6 +217,7 @@ impl Cluster {
             && own.connect_timeout == *connect_timeout
             && own.protocol == *protocol
             && own.http2 == *http2
+            && own.http2_keepalive == *http2_keepalive
             && own.pool == *pool
             && own.max_header_size == *max_header_size
             && own.max_headers == *max_headers

@@ -3,6 +3,7 @@
 //! A PING that goes out while a body comes in tells the round trip; what arrived until its answer
 //! is what the path holds. If that is most of the window, the window was the limit, and it is
 //! doubled. Connections that carry little are never asked: gRPC servers dislike to be pinged.
+//! h2 lets one PING of ours be under way, so who wants one as a sign of life asks here, too.
 
 use std::task::{Context, Poll};
 
@@ -17,6 +18,8 @@ const PAUSE: u64 = 100_000_000;
 pub(crate) struct Bdp {
     ping: PingPong,
     judge: Judge,
+    /// A PING is under way that measures nothing.
+    probing: bool,
 }
 
 impl Bdp {
@@ -25,6 +28,14 @@ impl Bdp {
         Self {
             ping,
             judge: Judge::new(window, most),
+            probing: false,
+        }
+    }
+
+    /// Makes the peer give a sign of life, by a PING if none is under way.
+    pub(crate) fn probe(&mut self) {
+        if !self.judge.is_asking() {
+            self.probing |= self.ping.send_ping(Ping::opaque()).is_ok();
         }
     }
 
@@ -35,6 +46,9 @@ impl Bdp {
         received: u64,
         now: impl FnOnce() -> u64,
     ) -> Option<u32> {
+        if self.probing {
+            self.probing = self.ping.poll_pong(cx).is_pending();
+        }
         if received == 0 && !self.judge.is_asking() {
             return None;
         }

@@ -7,6 +7,7 @@
 
 pub(crate) mod abuse;
 mod bdp;
+mod channel;
 pub(crate) mod io;
 mod lines;
 mod map;
@@ -24,11 +25,13 @@ mod vector_tests;
 
 pub(crate) use self::{
     bdp::Bdp,
+    channel::Channel,
     queue::{Piece, Queue},
     request::{read_request, write_request},
     response::{own_response, read_response, read_switch, write_response},
     settings::{
-        bdp, client_builder, connection_window, of_client, of_endpoint, server_builder, usual,
+        UNTOLD, bdp, client_builder, connection_window, of_client, of_endpoint, server_builder,
+        usual,
     },
     trailers::{grpc_status, keep_allowed, read_trailers, write_trailers},
 };

@@ -7,8 +7,16 @@ use super::{
 };
 use outrigger_config::model::{FrameRates, Http2Options, Rate};
 
-pub(crate) fn server_builder(settings: &Http2Options, head: u32) -> h2::server::Builder {
+/// `tunnels`: whether a client may ask for other protocols by extended CONNECT (RFC 8441).
+pub(crate) fn server_builder(
+    settings: &Http2Options,
+    head: u32,
+    tunnels: bool,
+) -> h2::server::Builder {
     let mut builder = io::server();
+    if tunnels {
+        builder.enable_connect_protocol();
+    }
     builder
         .initial_window_size(settings.initial_window.0 as u32)
         .initial_connection_window_size(connection_window(settings))
@@ -17,9 +25,13 @@ pub(crate) fn server_builder(settings: &Http2Options, head: u32) -> h2::server::
     builder
 }
 
+/// How many streams an endpoint takes that has not said so yet.
+pub(crate) const UNTOLD: usize = usize::MAX - 1;
+
 pub(crate) fn client_builder(settings: &Http2Options, head: u32) -> h2::client::Builder {
     let mut builder = io::client();
     builder
+        .initial_max_send_streams(UNTOLD)
         .initial_window_size(settings.initial_window.0 as u32)
         .initial_connection_window_size(connection_window(settings))
         .max_header_list_size(head.saturating_mul(2));

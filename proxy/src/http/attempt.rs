@@ -1,12 +1,15 @@
 //! From a chosen cluster to the head of a response: which endpoint, which connection, sending,
 //! and sending again where that is provably safe.
 //!
-//! Safe means: connecting failed, or no byte of the request was written, or (an idempotent request
+//! Safe means: connecting failed, or no byte of the request was written, or an HTTP/2 endpoint said
+//! that it did not process the request and all that was sent is still there, or (an idempotent request
 //! without a body, on a connection that was kept) the connection ended before any byte of an
 //! answer, which RFC 9110 section 9.2.2 lets a proxy repeat. Retries that a route asks for are
 //! another matter and not here.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
+
+use h2::ext::Protocol;
 
 use super::{
     Conn,
@@ -14,7 +17,7 @@ use super::{
     grpc,
     head::{self, Lost},
     patience::Patience,
-    reach::{Failed, Tried, acquire, begin, by, carrier, pick, session_endpoint, want},
+    reach::{Again, Failed, Tried, acquire, begin, by, carrier, pick, session_endpoint, want},
     record::Ledger,
     sides::{ClientStream, Upstream},
     transfer::{Carrier, Transfer},
@@ -25,13 +28,13 @@ use crate::{
         Cluster,
         endpoint::{Endpoint, InFlight},
     },
-    error::{Cause, Side},
+    error::{Cause, Failure, Side},
     message::{Body, grpc as grpc_codes},
     route::Rule,
-    shared::{BUFFER, State},
+    shared::{BUFFER, State, Worker},
     timer::now,
     tls::Offer,
-    upstream::{Origin, Want},
+    upstream::{Lease, Origin, Want},
 };
 
 /// A request under way: the endpoint's side, and what is left to send.
@@ -102,8 +105,29 @@ async fn one_try(
         Some(carrier) => carrier,
         None => learn(conn, state, ledger, want, &in_flight, patience).await?,
     };
+    let lease = match carrier {
+        Carrier::Http1 => None,
+        Carrier::Http2 => {
+            let offer = Offer::Http2;
+            let switches = upload::switches(conn, state);
+            let acquiring = stream(&worker, Want { offer, ..want }, switches);
+            let (lease, origin, able) =
+                acquire(conn, state, ledger, began, &in_flight, patience, acquiring).await?;
+            able.then_some((lease, origin))
+        }
+    };
+    let speaks = match lease {
+        Some(_) => Carrier::Http2,
+        None => Carrier::Http1,
+    };
+    fits(kept.as_ref(), speaks)?;
     let (mut upstream, mut upload, origin);
-    if carrier == Carrier::Http1 {
+    if let Some((lease, reused)) = lease {
+        origin = reused;
+        pass_on_deadline(state, ledger, patience)?;
+        (upstream, upload) = open(conn, state, cluster, kept, lease)?;
+        ledger.up_sent += state.head.len() as u64;
+    } else if cluster.speaks_http1() {
         let acquiring = worker.pools.acquire(want);
         let connection;
         (connection, origin) =
@@ -116,38 +140,18 @@ async fn one_try(
         };
         ledger.up_sent += upload.waiting();
     } else {
-        let offer = Offer::Http2;
-        let acquiring = worker.pools.acquire_stream(Want { offer, ..want });
-        let lease;
-        (lease, origin) =
-            acquire(conn, state, ledger, began, &in_flight, patience, acquiring).await?;
-        pass_on_deadline(state, ledger, patience)?;
-        let request = upload::request(conn, state, cluster).map_err(never_sent)?;
-        // A connection that takes no more was found out too late: nothing was sent on it.
-        let (response, send) = lease
-            .send(request, upload::is_empty(state.request.body))
-            .map_err(|failure| Failed {
-                failure,
-                safe: true,
-            })?;
-        upload = match kept.take() {
-            Some(transfer) => Upload::new(transfer),
-            None => upload::start_stream(conn, state),
-        };
-        ledger.up_sent += state.head.len() as u64;
-        upstream = Upstream::Http2(Box::new(ClientStream {
-            response,
-            send,
-            recv: None,
-            lease,
-        }));
+        return Err(not_sent(Failure::from(Cause::TunnelNotOffered)));
     }
     let outcome = head::head(conn, state, cluster, &mut upstream, &mut upload, patience).await;
     let head_at = now();
     match outcome {
         Ok(()) => {
             ledger.head_at = head_at;
-            ledger.upstream_status = state.response.status;
+            ledger.upstream_status = match (&upstream, state.response.status) {
+                // It is shown as what HTTP/1 would have said.
+                (Upstream::Http2(_), 101) => 200,
+                (_, status) => status,
+            };
             ledger.up_received += state.response.len as u64;
             if ledger.call.is_some() {
                 ledger.grpc_status = grpc_codes::status_in_head(&state.answer());
@@ -164,7 +168,7 @@ async fn one_try(
             })
         }
         Err(lost) => {
-            if lost.failure.cause.side() == Side::Upstream {
+            if lost.failure.cause.side() == Side::Upstream && lost.unprocessed != Again::Left {
                 in_flight.fail(head_at);
             }
             let how = (upstream.carrier(), origin);
@@ -191,10 +195,67 @@ async fn learn(
     Ok(by(learned))
 }
 
-fn never_sent(failure: crate::error::Failure) -> Failed {
+/// A stream to an endpoint, and whether it can carry the request: one that `switches` protocols
+/// needs an endpoint that takes extended CONNECT.
+async fn stream(
+    worker: &Worker,
+    want: Want<'_>,
+    switches: bool,
+) -> Result<(Lease, Origin, bool), Failure> {
+    let (lease, origin) = worker.pools.acquire_stream(want).await?;
+    let able = !switches || lease.takes_tunnels().await?;
+    Ok((lease, origin, able))
+}
+
+/// Sends the request's head on a stream, and lines up its body behind it.
+fn open(
+    conn: &Conn,
+    state: &mut State,
+    cluster: &Cluster,
+    kept: &mut Option<Transfer>,
+    lease: Lease,
+) -> Result<(Upstream, Upload), Failed> {
+    let request = upload::request(conn, state, cluster).map_err(never_sent)?;
+    let protocol = request.extensions().get::<Protocol>().cloned();
+    let end = protocol.is_none() && upload::is_empty(state.request.body);
+    // A connection that takes no more was found out too late: nothing was sent on it.
+    let (response, send) = lease.send(request, end).map_err(not_sent)?;
+    let upload = match kept.take() {
+        Some(transfer) => Upload::new(transfer),
+        None => upload::start_stream(conn, state),
+    };
+    let upstream = Upstream::Http2(Box::new(ClientStream {
+        response,
+        send,
+        recv: None,
+        protocol,
+        lease,
+    }));
+    Ok((upstream, upload))
+}
+
+/// Whether what an earlier try has begun can go on to this endpoint.
+fn fits(kept: Option<&Transfer>, carrier: Carrier) -> Result<(), Failed> {
+    if kept.is_none_or(|begun| begun.goes_to(carrier)) {
+        return Ok(());
+    }
+    let detail = "and the next endpoint speaks another version of HTTP";
+    Err(never_sent(Failure::new(Cause::UpstreamReset, detail)))
+}
+
+/// HTTP/2 cannot carry it to any endpoint.
+fn never_sent(failure: Failure) -> Failed {
     Failed {
         failure,
-        safe: false,
+        again: Again::No,
+    }
+}
+
+/// This endpoint was sent nothing.
+fn not_sent(failure: Failure) -> Failed {
+    Failed {
+        failure,
+        again: Again::Safe,
     }
 }
 
@@ -231,16 +292,16 @@ fn failed(
     ledger: &mut Ledger,
     lost: &Lost,
     (carrier, origin): (Carrier, Origin),
-    upload: Upload,
+    mut upload: Upload,
     kept: &mut Option<Transfer>,
 ) -> Failed {
     let closed = lost.failure.cause == Cause::UpstreamClosed && state.upstream.is_empty();
     // Over HTTP/2 the head has left in any case, and only the endpoint can say that it did not matter.
     let unseen = match carrier {
-        Carrier::Http1 => closed,
+        Carrier::Http1 => Again::safe_if(closed),
         Carrier::Http2 => lost.unprocessed,
     };
-    let untouched = unseen && upload.is_untouched();
+    let untouched = unseen != Again::No && upload.rewind();
     let repeatable = closed
         && origin == Origin::Reused
         && state.request.method.is_idempotent()
@@ -255,7 +316,11 @@ fn failed(
     state.upstream.clear();
     Failed {
         failure: lost.failure,
-        safe: untouched || repeatable,
+        again: if untouched {
+            unseen
+        } else {
+            Again::safe_if(repeatable)
+        },
     }
 }
 

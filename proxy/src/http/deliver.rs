@@ -10,6 +10,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use h2::Reason;
+
 use super::{
     Conn, Next,
     attempt::{Exchange, usual},
@@ -302,7 +304,7 @@ fn poll_relay(
         Poll::Ready(Ok(progress)) => return Poll::Ready(Ok(progress)),
         Poll::Ready(Err(broken)) => {
             if let (Broken::Reset(reason), Downstream::Http2(stream)) = (broken, &mut conn.side) {
-                stream.reason = reason;
+                stream.reason = reason.filter(|reason| holds_below(*reason));
             }
             // Where we ended the endpoint's connection, that is the cause.
             let ours = match (broken, &*upstream) {
@@ -350,6 +352,15 @@ fn poll_rest(
         Some(failure) => Poll::Ready(Err(failure)),
         None => Poll::Pending,
     }
+}
+
+/// Whether the word of an endpoint that broke off its answer is true for the client as well. That
+/// nothing was processed, or that the answer is whole, is not: the client has a part of it.
+fn holds_below(reason: Reason) -> bool {
+    !matches!(
+        reason,
+        Reason::NO_ERROR | Reason::REFUSED_STREAM | Reason::HTTP_1_1_REQUIRED
+    )
 }
 
 fn why(broken: Broken) -> Failure {

@@ -13,11 +13,11 @@ use super::{
     grpc::{self, Call},
     patience::Patience,
     record::{Ledger, Used},
-    reply, tunnel,
+    reply, switch, tunnel,
 };
 use crate::{
     error::{Cause, Failure, Side},
-    filter::{self, Flow, RequestContext},
+    filter::{self, Flow, Reply, RequestContext},
     message::{Body, Method, RequestView, grpc as grpc_codes, path},
     route::{Backend, Rule},
     shared::State,
@@ -123,6 +123,7 @@ async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<
         &mut state.request,
         &mut conn.worker.random.borrow_mut(),
     )?;
+    switch::admit(conn, &mut state.head, &mut state.request)?;
     let view = RequestView {
         bytes: &state.head,
         head: &state.request,
@@ -157,22 +158,33 @@ async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<
         listener_port: None,
     };
     if let Flow::Reply(answer) = filter::apply_to_request(&rule.filters, &mut context) {
-        let sent = reply::send(conn, state, ledger, &answer, true).await;
-        return sent.map_err(gone);
+        return answer_by_filter(conn, state, ledger, &answer).await;
     }
     let backend = choose(&rule, &view, conn)?;
     if let Flow::Reply(answer) = filter::apply_to_request(&backend.filters, &mut context) {
-        let sent = reply::send(conn, state, ledger, &answer, true).await;
-        return sent.map_err(gone);
+        return answer_by_filter(conn, state, ledger, &answer).await;
     }
     forward(conn, state, ledger, &rule, backend).await
 }
 
-fn gone(failure: Failure) -> Stop {
-    Stop {
+/// What a filter answers. To who asked for a tunnel a 2xx would say that it is open.
+async fn answer_by_filter(
+    conn: &mut Conn,
+    state: &mut State,
+    ledger: &mut Ledger,
+    answer: &Reply,
+) -> Result<Next, Stop> {
+    let head = &state.request;
+    let tunnel = head.method == Method::Connect || head.extended_connect;
+    if tunnel && (200..300).contains(&answer.status) {
+        let detail = "a filter's 2xx to a request for a tunnel";
+        return Err(Failure::new(Cause::BadRoute, detail).into());
+    }
+    let sent = reply::send(conn, state, ledger, answer, true).await;
+    sent.map_err(|failure| Stop {
         failure,
         answered: true,
-    }
+    })
 }
 
 /// The path as everybody from here on sees it.

@@ -164,7 +164,7 @@ fn listed(bytes: &[u8], fields: &Fields) -> Vec<usize> {
 }
 
 /// Adds our lines to the end of a received head.
-struct Own<'a> {
+pub(super) struct Own<'a> {
     bytes: &'a mut Vec<u8>,
     head: &'a mut RequestHead,
     /// Fields that were received.
@@ -172,7 +172,7 @@ struct Own<'a> {
 }
 
 impl<'a> Own<'a> {
-    fn begin(bytes: &'a mut Vec<u8>, head: &'a mut RequestHead) -> Self {
+    pub(super) fn begin(bytes: &'a mut Vec<u8>, head: &'a mut RequestHead) -> Self {
         let received = head.fields.len();
         // Without the empty line at its end, until ours are written.
         bytes.truncate(bytes.len().saturating_sub(2));
@@ -184,13 +184,13 @@ impl<'a> Own<'a> {
     }
 
     /// Ends the head, and returns how many fields were received.
-    fn end(self) -> usize {
+    pub(super) fn end(self) -> usize {
         self.bytes.extend_from_slice(b"\r\n");
         self.head.len = self.bytes.len();
         self.received
     }
 
-    fn line(&mut self, known: Known, name: &str, value: &[u8]) {
+    pub(super) fn line(&mut self, known: Known, name: &str, value: &[u8]) {
         let start = self.open(name);
         self.bytes.extend_from_slice(value);
         self.close(known, name, start);

@@ -110,6 +110,8 @@ pub(super) fn tell(
     if ended {
         return Some(Next::Drop);
     }
+    // Even if nobody hears it: the client may have left in the same moment.
+    ledger.grpc_status = Some(grpc::of(failure.cause));
     let lines = lines(failure.cause, begun, proxy_status);
     let told = if begun {
         send_trailers(stream, &lines)
@@ -122,7 +124,6 @@ pub(super) fn tell(
     if !begun {
         ledger.status = failure.cause.status();
     }
-    ledger.grpc_status = Some(grpc::of(failure.cause));
     ledger.sent += lines.len() as u64;
     Some(Next::KeepAlive)
 }

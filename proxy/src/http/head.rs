@@ -10,7 +10,9 @@ use std::{
 use super::{
     Conn, interim,
     patience::Patience,
+    reach::Again,
     sides::{ClientStream, Upstream},
+    switch,
     upload::Upload,
     watch::{impatience, poll_gone},
 };
@@ -30,15 +32,15 @@ const MAX_INTERIM: u32 = 16;
 /// Why no head came.
 pub(super) struct Lost {
     pub(super) failure: Failure,
-    /// The endpoint said that it did not process the request (RFC 9113 section 8.7).
-    pub(super) unprocessed: bool,
+    /// Whether the endpoint said that it did not process the request (RFC 9113 section 8.7).
+    pub(super) unprocessed: Again,
 }
 
 impl From<Failure> for Lost {
     fn from(failure: Failure) -> Self {
         Self {
             failure,
-            unprocessed: false,
+            unprocessed: Again::No,
         }
     }
 }
@@ -81,13 +83,21 @@ pub(super) async fn head(
         })
         .await?;
         match state.response.status {
-            101 if upload.is_complete() => return Ok(interim::check_switch(conn, state)?),
+            101 if upload.is_complete() => return Ok(switch::check(conn, state)?),
             101 => {
                 let detail = "101 before the request was complete";
                 return Err(Failure::new(Cause::UpgradeFailed, detail).into());
             }
             100..=199 => interim::pass_on(conn, state, patience).await?,
-            _ => return Ok(()),
+            // To a client that asked by CONNECT it would say that the tunnel is open.
+            200..=299 if state.request.extended_connect => {
+                let detail = "success without a switch of protocols";
+                return Err(Failure::new(Cause::UpgradeFailed, detail).into());
+            }
+            _ => {
+                upload.answered();
+                return Ok(());
+            }
         }
         state.upstream.consume(len);
     }
@@ -165,6 +175,16 @@ fn poll_frames(
             }
         }
     };
+    if let Some(protocol) = stream
+        .protocol
+        .as_ref()
+        .filter(|_| parts.status.is_success())
+    {
+        let protocol = protocol.as_str().as_bytes();
+        let (text, head) = (&mut state.answer, &mut state.response);
+        http2::read_switch(&parts, protocol, limits, text, head)?;
+        return Poll::Ready(Ok(0));
+    }
     http2::read_response(
         &parts,
         end,
@@ -191,7 +211,11 @@ fn lost(error: &h2::Error, stream: &ClientStream) -> Lost {
     };
     Lost {
         failure,
-        unprocessed: error.is_remote() && (refused || above_last),
+        unprocessed: match error.reason() {
+            _ if !error.is_remote() => Again::No,
+            Some(h2::Reason::NO_ERROR) if above_last => Again::Left,
+            _ => Again::safe_if(refused || above_last),
+        },
     }
 }
 

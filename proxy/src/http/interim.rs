@@ -1,8 +1,8 @@
-//! What comes before a final response: interim responses, and the 101 that ends HTTP.
+//! What comes before a final response: interim responses, passed on as they come.
 
 use super::{Conn, forwarded, patience::Patience, reply, sides::Downstream};
 use crate::{
-    error::{Cause, Failure},
+    error::Failure,
     h1::{Delivery, write_response},
     h2 as http2,
     message::{Body, Edits, Version},
@@ -44,30 +44,4 @@ pub(super) async fn pass_on(
     out.clear();
     state.to_downstream = out;
     sent
-}
-
-/// Checks that a 101 is what the client asked for.
-pub(super) fn check_switch(conn: &Conn, state: &State) -> Result<(), Failure> {
-    let asked =
-        forwarded::upgrade_allowed(&state.head, &state.request, &conn.listener.http.upgrades);
-    let offered = state
-        .request
-        .upgrade
-        .map(|s| s.of(&state.head))
-        .unwrap_or_default();
-    let taken = state
-        .response
-        .upgrade
-        .map(|s| s.of(state.answer().bytes))
-        .unwrap_or_default();
-    let agreed = offered
-        .split(|b| *b == b',')
-        .any(|o| o.trim_ascii().eq_ignore_ascii_case(taken));
-    if asked && agreed && !taken.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Cause::UpgradeFailed,
-        "101 that was not asked for",
-    ))
 }

@@ -20,6 +20,7 @@ mod relay;
 mod reply;
 mod secured;
 mod sides;
+mod switch;
 mod transfer;
 mod tunnel;
 mod upload;

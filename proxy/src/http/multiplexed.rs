@@ -77,7 +77,8 @@ pub(super) async fn serve(mut conn: Box<Conn>, state: Box<State>) {
         behind: &conn.worker.behind,
     });
     conn.worker.give_state(state);
-    let builder = http2::server_builder(&settings.http2, head);
+    let tunnels = !settings.upgrades.is_empty();
+    let builder = http2::server_builder(&settings.http2, head, tunnels);
     // From the preface's first line to the rest of it and the client's settings.
     conn.timer.set(now(), settings.header_timeout);
     let mut handshake = pin!(builder.handshake::<_, Piece>(io));

@@ -29,11 +29,32 @@ use crate::{
     upstream::{Connection, Want},
 };
 
-/// A failed try, and whether another one is safe.
+/// A failed try, and whether another one may follow.
 pub(super) struct Failed {
     pub(super) failure: Failure,
-    pub(super) safe: bool,
+    pub(super) again: Again,
 }
+
+/// Whether a request may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    No,
+    /// Nothing was done for it, or twice is the same as once.
+    Safe,
+    /// Nothing was done for it, since the endpoint was leaving the connection in order. That says
+    /// nothing against the endpoint: servers leave after so many requests or so long a time.
+    Left,
+}
+
+impl Again {
+    pub(super) fn safe_if(safe: bool) -> Self {
+        if safe { Self::Safe } else { Self::No }
+    }
+}
+
+/// Connections that one request may see left before it gives up: where each carries few requests,
+/// many are left at the same time.
+const MOST_LEFT: u32 = 10;
 
 /// What the cluster's endpoints are spoken to with; `None`: each endpoint of it chooses.
 pub(super) fn carrier(conn: &Conn, state: &State, cluster: &Cluster) -> Option<Carrier> {
@@ -86,20 +107,39 @@ pub(super) async fn private(
     }
 }
 
-/// Endpoints this request has tried.
+/// Endpoints this request has tried, which are not its first choice any more.
 #[derive(Default)]
 pub(super) struct Tried {
     ids: [u32; 11],
     count: usize,
+    resends: u32,
+    left: u32,
 }
 
 impl Tried {
-    /// Remembers one; `false` if that was the last allowed try.
-    fn add(&mut self, id: u32, resends: u32) -> bool {
-        match self.ids.get_mut(self.count) {
-            Some(place) if self.count < resends as usize => {
-                *place = id;
-                self.count += 1;
+    fn add(&mut self, id: u32) {
+        if !self.ids().contains(&id)
+            && let Some(place) = self.ids.get_mut(self.count)
+        {
+            *place = id;
+            self.count += 1;
+        }
+    }
+
+    /// Counts another try; `false` if there may be none.
+    fn allows(&mut self, again: Again, id: u32, resends: u32) -> bool {
+        match again {
+            Again::Safe if self.resends < resends => {
+                self.resends += 1;
+                self.add(id);
+                true
+            }
+            Again::Left if resends > 0 && self.left < MOST_LEFT => {
+                self.left += 1;
+                // One that leaves every connection is on its way out itself.
+                if self.left > 1 {
+                    self.add(id);
+                }
                 true
             }
             _ => false,
@@ -114,7 +154,7 @@ impl Tried {
         cluster: &Cluster,
         conn: &Conn,
     ) -> Result<(), Failure> {
-        if failed.safe && self.add(endpoint.id, cluster.config.safe_resends) {
+        if self.allows(failed.again, endpoint.id, cluster.config.safe_resends) {
             cluster.cells.at(conn.worker.id).resent.inc();
             return Ok(());
         }
@@ -245,7 +285,10 @@ pub(super) async fn acquire<T>(
         in_flight.fail(ledger.sent_at);
         ledger.sent_at = 0;
         // Connecting failed: nothing was sent. Waiting for a place is not worth a second endpoint.
-        let safe = failure.cause.is_connect_failure();
-        Failed { failure, safe }
+        let safe = failure.cause.is_connect_failure() || failure.cause == Cause::UpstreamClosed;
+        Failed {
+            failure,
+            again: Again::safe_if(safe),
+        }
     })
 }

@@ -3,11 +3,15 @@
 
 use std::task::{Context, Poll};
 
-use h2::{Reason, RecvStream, SendStream, client::ResponseFuture, server::SendResponse};
+use h2::{
+    Reason, RecvStream, SendStream, client::ResponseFuture, ext::Protocol, server::SendResponse,
+};
+use http::Response;
 
 use super::transfer::{Carrier, Sink, Source};
 use crate::{
-    h2::{Piece, Queue},
+    error::{Cause, Failure},
+    h2::{Channel, Piece, Queue},
     message::Body,
     net::stream::Stream,
     upstream::{Connection, Lease},
@@ -46,6 +50,8 @@ pub(super) struct ClientStream {
     pub(super) send: SendStream<Piece>,
     /// From the response's head on.
     pub(super) recv: Option<RecvStream>,
+    /// What was asked for by extended CONNECT, where it was.
+    pub(super) protocol: Option<Protocol>,
     /// Last, so that the stream is gone before its place is free.
     pub(super) lease: Lease,
 }
@@ -84,6 +90,23 @@ impl Downstream {
             Self::Http2(_) | Self::Driven => None,
         }
     }
+
+    /// The stream of a client that was granted a tunnel, as bytes; `reset` says that they broke.
+    /// Nothing of it is left here.
+    pub(super) fn take_channel(&mut self, reset: Reason) -> Option<Channel<()>> {
+        match std::mem::replace(self, Self::Driven) {
+            Self::Http2(stream) => {
+                let ServerStream {
+                    recv, send, queue, ..
+                } = *stream;
+                Some(Channel::new(recv, send?, queue, reset, ()))
+            }
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 impl ServerStream {
@@ -96,6 +119,15 @@ impl ServerStream {
             answered: false,
             reason: None,
         }
+    }
+
+    /// Sends a response's head behind which bytes follow that are no body.
+    pub(super) fn grant(&mut self, response: Response<()>) -> Result<(), Failure> {
+        let begun = self.respond.send_response(response, false);
+        self.answered = true;
+        let gone = |_| Failure::new(Cause::ClientGone, "before the response");
+        self.send = Some(begun.map_err(gone)?);
+        Ok(())
     }
 
     /// Ready when the client gave the stream up, or its connection is gone.
@@ -143,5 +175,14 @@ impl Upstream {
             Self::Http1(connection) => Sink::Http1(&mut connection.stream),
             Self::Http2(stream) => Sink::Http2(&mut stream.send, stream.lease.queue()),
         }
+    }
+}
+
+impl ClientStream {
+    /// The stream of a tunnel that was granted, as bytes.
+    pub(super) fn into_channel(self) -> Option<Channel<Lease>> {
+        let queue = self.lease.queue().clone();
+        let (recv, send) = (self.recv?, self.send);
+        Some(Channel::new(recv, send, queue, Reason::CANCEL, self.lease))
     }
 }

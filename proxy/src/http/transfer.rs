@@ -141,6 +141,29 @@ impl Transfer {
         }
     }
 
+    /// Makes it as if nothing had left, to be sent to somebody else. `false` where that cannot be.
+    pub(super) fn rewind(&mut self) -> bool {
+        match self {
+            Self::Pump(pump) => pump.is_untouched(),
+            Self::Relay(relay) => relay.rewind(),
+        }
+    }
+
+    /// What was sent is not needed again.
+    pub(super) fn answered(&mut self) {
+        if let Self::Relay(relay) = self {
+            relay.answered();
+        }
+    }
+
+    /// Whether it is framed for a sink of this kind.
+    pub(super) fn goes_to(&self, carrier: Carrier) -> bool {
+        match self {
+            Self::Pump(_) => carrier == Carrier::Http1,
+            Self::Relay(relay) => relay.goes_to(carrier),
+        }
+    }
+
     /// Payload bytes moved.
     pub(super) fn moved(&self) -> u64 {
         match self {

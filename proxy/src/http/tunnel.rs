@@ -1,5 +1,5 @@
-//! What stops being HTTP: an upgrade after 101, and CONNECT. From there on bytes pass both ways
-//! as in an opaque connection, and the connection serves nothing else.
+//! What stops being HTTP: an upgrade after 101, and CONNECT, plain and extended. From there on bytes
+//! pass both ways as in an opaque connection, and the connection, or the stream, serves nothing else.
 
 use std::{
     sync::Arc,
@@ -8,9 +8,20 @@ use std::{
 };
 
 use super::{
-    Conn, Next, attempt::Exchange, exchange::Stop, forwarded, patience::Patience, reach,
-    record::Ledger, reply, sides::Upstream, upload,
+    Conn, Next,
+    attempt::Exchange,
+    exchange::Stop,
+    forwarded,
+    patience::Patience,
+    reach,
+    record::Ledger,
+    reply,
+    sides::{Downstream, Upstream},
+    switch,
+    transfer::Carrier,
+    upload,
 };
+use h2::Reason;
 use outrigger_config::model::Direction;
 
 use crate::{
@@ -19,8 +30,9 @@ use crate::{
     error::{Cause, Failure},
     filter::{self, ResponseContext},
     h1::{Delivery, write_response},
-    message::{Body, ResponseView, Version},
-    net::stream::Stream,
+    h2 as http2,
+    message::{Body, Method, RequestView, ResponseView, Version},
+    net::{behind::Hold, channel::Side, stream::Stream},
     route::{Backend, Rule},
     shared::{State, Worker},
     snapshot::Listener,
@@ -43,19 +55,29 @@ pub(super) async fn upgrade(
         in_flight,
         upload,
     } = exchange;
-    let Upstream::Http1(mut connection) = upstream else {
-        return Err(Failure::new(Cause::UpgradeFailed, "101 over HTTP/2").into());
-    };
     let (received, lent) = upload.finish(&mut state.downstream);
     ledger.body_received += received;
     state.to_upstream = lent;
     let mut out = std::mem::take(&mut state.to_downstream);
     out.clear();
-    let view = ResponseView {
-        bytes: state.upstream.filled(),
-        head: &state.response,
+    let view = match upstream.carrier() {
+        Carrier::Http1 => ResponseView {
+            bytes: state.upstream.filled(),
+            head: &state.response,
+        },
+        Carrier::Http2 => ResponseView {
+            bytes: &state.answer,
+            head: &state.response,
+        },
     };
     let edits = &mut state.response_edits;
+    if upstream.carrier() == Carrier::Http2 && !conn.is_stream() {
+        let request = RequestView {
+            bytes: &state.head,
+            head: &state.request,
+        };
+        switch::prove(&request, &view, edits);
+    }
     forwarded::drop_listed(view.bytes, &view.head.fields, edits);
     let mut context = ResponseContext {
         response: view,
@@ -63,30 +85,49 @@ pub(super) async fn upgrade(
     };
     filter::apply_to_response(&backend.filters, &mut context);
     filter::apply_to_response(&rule.filters, &mut context);
-    write_response(
-        &mut out,
-        &view,
-        edits,
-        Delivery {
+    if let Downstream::Http2(stream) = &mut conn.side {
+        ledger.sent += view.head.len as u64;
+        ledger.status = 200;
+        stream.grant(http2::write_response(&view, edits)?)?;
+    } else {
+        let delivery = Delivery {
             body: Body::None,
             close: false,
             version: Version::Http11,
             upgrade: true,
-        },
-    );
-    state.upstream.consume(state.response.len);
-    ledger.sent += out.len() as u64;
-    let sent = reply::write_all(conn, &out).await;
+        };
+        write_response(&mut out, &view, edits, delivery);
+        ledger.sent += out.len() as u64;
+        ledger.status = 101;
+        reply::write_all(conn, &out).await.map_err(gone)?;
+    }
     state.to_downstream = out;
-    sent.map_err(|failure| Stop {
-        failure,
-        answered: true,
-    })?;
-    ledger.status = 101;
     ledger.answered_at = now();
-    let next = join(conn, state, ledger, cluster, &mut connection.stream).await;
+    let next = match upstream {
+        Upstream::Http1(mut connection) => {
+            state.upstream.consume(state.response.len);
+            let stream = (&mut connection.stream).into();
+            join(conn, state, ledger, cluster, stream).await
+        }
+        Upstream::Http2(stream) => {
+            let none = || gone(Failure::new(Cause::Internal, "a grant without a stream"));
+            let mut channel = stream.into_channel().ok_or_else(none)?;
+            let next = join(conn, state, ledger, cluster, Side::Channel(&mut channel)).await;
+            // The tunnel saw no more than that its connection broke.
+            ledger.failure = channel.guard().why().or(ledger.failure.take());
+            next
+        }
+    };
     drop(in_flight);
     next
+}
+
+/// The client can be told nothing else.
+fn gone(failure: Failure) -> Stop {
+    Stop {
+        failure,
+        answered: true,
+    }
 }
 
 /// Connects to an endpoint of the route's cluster, says 200 and joins the two connections.
@@ -107,16 +148,24 @@ pub(super) async fn connect(
         out.clear();
     }
     // RFC 9110 section 9.3.6: no framing fields in a 2xx to CONNECT.
-    out.extend_from_slice(b"HTTP/1.1 200 OK\r\n\r\n");
-    reply::write_all(conn, &out).await.map_err(|failure| Stop {
-        failure,
-        answered: true,
-    })?;
+    if let Downstream::Http2(stream) = &mut conn.side {
+        stream.grant(http2::own_response(200, b"", None)?)?;
+    } else {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n\r\n");
+        reply::write_all(conn, &out).await.map_err(gone)?;
+    }
     ledger.status = 200;
     ledger.upstream_status = 200;
     ledger.head_at = now();
     ledger.answered_at = ledger.head_at;
-    let next = join(conn, state, ledger, cluster, &mut connection.stream).await;
+    let next = join(
+        conn,
+        state,
+        ledger,
+        cluster,
+        (&mut connection.stream).into(),
+    )
+    .await;
     drop(in_flight);
     next
 }
@@ -135,8 +184,14 @@ async fn join(
     state: &mut State,
     ledger: &mut Ledger,
     cluster: &Cluster,
-    upstream: &mut Stream,
+    upstream: Side<'_>,
 ) -> Result<Next, Stop> {
+    let reset = if state.request.method == Method::Connect {
+        Reason::CONNECT_ERROR
+    } else {
+        Reason::CANCEL
+    };
+    let mut channel = conn.side.take_channel(reset);
     let up = std::mem::take(&mut state.downstream);
     let down = std::mem::take(&mut state.upstream);
     let mut bounds = Bounds::new(
@@ -146,8 +201,10 @@ async fn join(
         &conn.timer,
         conn.opened,
     );
-    let Some(downstream) = conn.side.stream() else {
-        return Err(Failure::new(Cause::Internal, "a tunnel over HTTP/2").into());
+    let downstream = match (&mut channel, conn.side.stream()) {
+        (Some(channel), _) => Side::Channel(channel),
+        (None, Some(stream)) => Side::Socket(stream),
+        (None, None) => return Err(Failure::new(Cause::Internal, "a tunnel of nothing").into()),
     };
     let forwarding = tcp::forward(
         downstream,
@@ -160,7 +217,10 @@ async fn join(
     drop((up, down));
     let summary = forwarding.await;
     ledger.tunnel = Some((summary.up_bytes, summary.down_bytes));
-    ledger.failure = summary.end.cause().map(Failure::from);
+    // Who shares a connection that was cut may learn it from the connection first.
+    let cut = conn.phase() == Phase::Cut;
+    let cause = summary.end.cause();
+    ledger.failure = cause.map(|cause| Failure::from(if cut { Cause::Draining } else { cause }));
     Ok(Next::Drop)
 }
 
@@ -175,6 +235,8 @@ pub(crate) struct Bounds<'a> {
     /// When it reaches its greatest age.
     end: u64,
     active_at: u64,
+    /// What waits for a receiver that is behind, where that is not in sockets.
+    held: Option<Hold>,
 }
 
 impl<'a> Bounds<'a> {
@@ -201,6 +263,7 @@ impl<'a> Bounds<'a> {
             idle: unlimited(listener.config.idle_timeout),
             end: opened.saturating_add(unlimited(listener.config.max_lifetime)),
             active_at: now(),
+            held: None,
         };
         bounds.arm();
         bounds
@@ -232,6 +295,19 @@ impl Watch for Bounds<'_> {
                 self.listener.sent.add(bytes);
             }
         }
+    }
+
+    fn may_hold(&mut self, cx: &mut Context<'_>, bytes: usize, progress: bool) -> bool {
+        if bytes == 0 {
+            self.held = None;
+            return true;
+        }
+        let behind = &self.worker.behind;
+        let held = self.held.get_or_insert_with(|| Hold::new(behind));
+        if progress {
+            held.go_on();
+        }
+        held.set(bytes) && held.wait(cx.waker())
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {

@@ -9,6 +9,7 @@ use super::{
     Conn, forwarded,
     pump::{Broken, Plan, Progress},
     sides::Upstream,
+    switch,
     transfer::{Carrier, Transfer, encoding},
 };
 use crate::{
@@ -39,12 +40,16 @@ pub(super) fn start(conn: &Conn, state: &mut State, cluster: &Cluster, greet: bo
         bytes: &state.head,
         head: &state.request,
     };
-    let upgrade =
-        forwarded::upgrade_allowed(&state.head, &state.request, &conn.listener.http.upgrades);
+    let upgrade = switches(conn, state);
     write_request(&mut out, &view, &state.edits, upgrade, host(&view, cluster));
     let plan = plan(conn, state);
     let from = conn.side.carrier();
     Upload::new(Transfer::new(from, Carrier::Http1, plan, out))
+}
+
+/// Whether the request asks for another protocol, and may.
+pub(super) fn switches(conn: &Conn, state: &State) -> bool {
+    forwarded::upgrade_allowed(&state.head, &state.request, &conn.listener.http.upgrades)
 }
 
 /// The request's head for a stream of an HTTP/2 connection.
@@ -57,8 +62,10 @@ pub(super) fn request(
         bytes: &state.head,
         head: &state.request,
     };
-    let upgrade =
-        forwarded::upgrade_allowed(&state.head, &state.request, &conn.listener.http.upgrades);
+    let upgrade = switches(conn, state);
+    if upgrade {
+        switch::check_key(&view)?;
+    }
     let scheme = match cluster.config.tls {
         Some(_) => http::uri::Scheme::HTTPS,
         None => http::uri::Scheme::HTTP,
@@ -184,8 +191,14 @@ impl Upload {
         self.transfer.is_blocked()
     }
 
-    pub(super) fn is_untouched(&self) -> bool {
-        self.transfer.is_untouched()
+    /// Makes it as if nothing had been sent. `false` where that cannot be.
+    pub(super) fn rewind(&mut self) -> bool {
+        self.transfer.rewind()
+    }
+
+    /// The endpoint has begun to answer: nothing is sent again.
+    pub(super) fn answered(&mut self) {
+        self.transfer.answered();
     }
 
     pub(super) fn waiting(&self) -> u64 {

@@ -5,6 +5,7 @@ pub(crate) mod accept;
 pub(crate) mod address;
 pub(crate) mod behind;
 pub(crate) mod buffer;
+pub(crate) mod channel;
 pub(crate) mod client_hello;
 pub(crate) mod connect;
 pub(crate) mod detect;

@@ -112,8 +112,8 @@ async fn forward(
         return;
     };
     let forwarding = tcp::forward(
-        stream,
-        &mut dialed.connection.stream,
+        stream.into(),
+        (&mut dialed.connection.stream).into(),
         &worker.bulk,
         (up, down),
         &mut watch,
@@ -142,6 +142,10 @@ impl Watch for Listening<'_> {
             seen.greeted(now());
         }
         self.bounds.moved(way, bytes);
+    }
+
+    fn may_hold(&mut self, cx: &mut Context<'_>, bytes: usize, progress: bool) -> bool {
+        self.bounds.may_hold(cx, bytes, progress)
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Cause> {

@@ -1,5 +1,5 @@
 //! One opaque connection: bytes both ways until both ends are done. Serves TCP listeners, and
-//! what an HTTP connection becomes after an upgrade or CONNECT.
+//! what an HTTP connection, or a stream of one, becomes after an upgrade or CONNECT.
 //!
 //! Ends are passed on as they come. A FIN one way ends that way alone, after everything before
 //! it was written; a reset becomes a reset, so that neither peer takes a broken transfer for a
@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 pub(crate) use self::bulk::Bulk;
 use self::pipe::{Broken, Pipe, Progress};
-use crate::{error::Cause, net::stream::Stream};
+use crate::{error::Cause, net::channel::Side};
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,11 @@ pub(crate) enum Way {
 pub(crate) trait Watch {
     /// `bytes` more were taken by the receiver. Called once a turn at most.
     fn moved(&mut self, way: Way, bytes: usize);
+
+    /// So many bytes wait in our memory for receivers that are behind, beside what [`Bulk`] counts;
+    /// `progress`: such a receiver has taken some since the last time. `false`: they are too many.
+    /// Asked when nothing more can be moved for now. MUST arrange to be asked again when that changes.
+    fn may_hold(&mut self, cx: &mut Context<'_>, bytes: usize, progress: bool) -> bool;
 
     /// Ready when the connection has to go, and why. Asked after every turn, after `moved`.
     /// MUST arrange to be asked again when that may change without anything having moved.
@@ -61,6 +66,8 @@ pub(crate) enum Ended {
     UpstreamReset,
     /// [`Watch::poll_expired`] said so.
     Expired(Cause),
+    /// [`Watch::may_hold`] said no. Bytes are lost: both sides are reset.
+    Overfull,
 }
 
 impl Ended {
@@ -71,6 +78,7 @@ impl Ended {
             Self::DownstreamReset => Some(Cause::ClientGone),
             Self::UpstreamReset => Some(Cause::UpstreamClosed),
             Self::Expired(cause) => Some(cause),
+            Self::Overfull => Some(Cause::BuffersFull),
         }
     }
 }
@@ -78,10 +86,10 @@ impl Ended {
 /// Forwards both ways to the end. `up` and `down` are bytes that were received before and go
 /// first.
 ///
-/// Afterwards the caller drops both streams: one whose other side was reset is then reset, too.
+/// Afterwards the caller drops both sides: one whose other side was reset is then reset, too.
 pub(crate) fn forward<'a, W: Watch>(
-    downstream: &'a mut Stream,
-    upstream: &'a mut Stream,
+    downstream: Side<'a>,
+    upstream: Side<'a>,
     bulk: &Bulk,
     (up, down): (&[u8], &[u8]),
     watch: &'a mut W,
@@ -106,8 +114,8 @@ pub(crate) fn forward<'a, W: Watch>(
 /// The future of [`forward`]. Holds no buffer while nothing is under way.
 #[must_use]
 pub(crate) struct Forward<'a, W> {
-    downstream: &'a mut Stream,
-    upstream: &'a mut Stream,
+    downstream: Side<'a>,
+    upstream: Side<'a>,
     bulk: Bulk,
     up: Pipe,
     down: Pipe,
@@ -128,9 +136,11 @@ impl<W: Watch> Future for Forward<'_, W> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Summary> {
         let this = self.get_mut();
+        let before = (this.up_bytes, this.down_bytes);
         let polled = this.poll_both(cx);
         let end = match polled {
             Poll::Ready(end) => end,
+            Poll::Pending if !this.may_hold(cx, before) => Ended::Overfull,
             Poll::Pending => match this.watch.poll_expired(cx) {
                 Poll::Ready(cause) => Ended::Expired(cause),
                 Poll::Pending => return Poll::Pending,
@@ -139,6 +149,10 @@ impl<W: Watch> Future for Forward<'_, W> {
         match end {
             Ended::DownstreamReset => this.upstream.reset_on_drop(),
             Ended::UpstreamReset => this.downstream.reset_on_drop(),
+            Ended::Overfull => {
+                this.downstream.reset_on_drop();
+                this.upstream.reset_on_drop();
+            }
             Ended::Closed | Ended::Expired(_) => {}
         }
         Poll::Ready(Summary {
@@ -175,8 +189,8 @@ impl<W: Watch> Forward<'_, W> {
         let mut moved = 0;
         let pass_end = self.broken.is_none();
         let (pipe, streams) = match way {
-            Way::Up => (&mut self.up, (&mut *self.downstream, &mut *self.upstream)),
-            Way::Down => (&mut self.down, (&mut *self.upstream, &mut *self.downstream)),
+            Way::Up => (&mut self.up, (&mut self.downstream, &mut self.upstream)),
+            Way::Down => (&mut self.down, (&mut self.upstream, &mut self.downstream)),
         };
         let polled = pipe.poll(cx, streams, &self.bulk, pass_end, &mut moved);
         if moved > 0 {
@@ -195,6 +209,7 @@ impl<W: Watch> Forward<'_, W> {
                 match broken {
                     // While the other way was drained for its sake, its own end had a reason.
                     Broken::Sender => Err(self.broken.unwrap_or(sender)),
+                    Broken::Memory => Err(Ended::Overfull),
                     Broken::Receiver if self.broken.is_some() => Err(receiver),
                     // A peer may answer, close, and so reset what is still on its way to it.
                     // Its answer was received: it is passed on before the reset.
@@ -211,13 +226,36 @@ impl<W: Watch> Forward<'_, W> {
         })
     }
 
+    /// `before`: bytes that had been moved each way before this turn.
+    fn may_hold(&mut self, cx: &mut Context<'_>, before: (u64, u64)) -> bool {
+        let (mut unread, mut progress) = (0, false);
+        if self.up.is_stalled() {
+            unread += self.downstream.unread(cx);
+            progress |= self.up_bytes > before.0;
+        }
+        if self.down.is_stalled() {
+            unread += self.upstream.unread(cx);
+            progress |= self.down_bytes > before.1;
+        }
+        self.watch.may_hold(cx, unread, progress)
+    }
+
     /// A reset is seen by reading. Of a side that has ended, or whose receiver is behind, nothing
-    /// is read; without this such a connection could outlive its peer until it expires.
+    /// is read; without this such a connection could outlive its peer until it expires. Sockets are
+    /// asked now and then, a channel tells.
     fn poll_check(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         loop {
             let unseen = self.up.is_done() != self.down.is_done()
                 || self.up.is_stalled()
                 || self.down.is_stalled();
+            if unseen {
+                if self.downstream.poll_reset(cx).is_ready() {
+                    return Poll::Ready(Ended::DownstreamReset);
+                }
+                if self.upstream.poll_reset(cx).is_ready() {
+                    return Poll::Ready(Ended::UpstreamReset);
+                }
+            }
             let Some(check) = &mut self.check else {
                 if unseen {
                     self.check = Some(Box::pin(sleep(CHECK_INTERVAL)));

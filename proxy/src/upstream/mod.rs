@@ -4,9 +4,11 @@
 //! is sent on them is not its business, and which endpoint a request goes to is the cluster's.
 
 mod habits;
+mod keepalive;
+mod lease;
 mod multiplexed;
 mod pool;
 mod secure;
 
-pub(crate) use multiplexed::Lease;
+pub(crate) use lease::Lease;
 pub(crate) use pool::{Connection, Origin, Pools, Want};

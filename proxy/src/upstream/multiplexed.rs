@@ -1,8 +1,10 @@
-//! HTTP/2 connections of one worker to one endpoint, and the streams that requests hold on them.
+//! HTTP/2 connections of one worker to one endpoint: which of them a request gets, and the task that
+//! drives each.
 //!
 //! A request takes a stream of the first connection that has one left; only when none has, another
-//! connection is made, and while that is done those who come wait for it. A connection that is
-//! asked to go, too old, or broken gets no more streams and ends when its last one does.
+//! connection is made. While that is done, and until the endpoint has said how many streams it
+//! takes (its SETTINGS), those who come wait for it: a stream too many may be an error that nobody
+//! can mend. A connection that is asked to go, too old, or broken gets no more streams and ends when its last one does.
 
 use std::{
     cell::{Cell, RefCell},
@@ -10,53 +12,27 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::Poll,
 };
 
-use h2::{
-    SendStream,
-    client::{ResponseFuture, SendRequest},
-};
-use http::Request;
+use tokio::sync::Notify;
 
 use super::{
     Origin, Want,
+    keepalive::{Keepalive, Silence},
+    lease::{Lease, Link, Stage},
     pool::{Dialed, Pool, Pools},
 };
 use crate::{
     cluster::{Cluster, endpoint::Place},
     error::{Cause, Failure},
     h2::{
-        self as http2, Piece, Queue,
+        self as http2, Piece,
         abuse::Role,
         io::{self, Bounds, Handle, Parts, link},
     },
     timer::now,
 };
-
-/// One HTTP/2 connection.
-struct Link {
-    cluster: Arc<Cluster>,
-    sender: RefCell<SendRequest<Piece>>,
-    /// Streams in use.
-    streams: Cell<u32>,
-    /// Streams that were used, ever.
-    requests: Cell<u32>,
-    opened: u64,
-    idle_since: Cell<u64>,
-    /// It gets no more streams.
-    leaving: Cell<bool>,
-    /// What payload for it is lined up in.
-    queue: Queue,
-    /// Why it ended, where that is known better than from what its streams see.
-    why: Cell<Option<Failure>>,
-}
-
-/// One stream's place on a connection, until it is dropped.
-pub(crate) struct Lease {
-    link: Rc<Link>,
-    pool: Rc<Pool>,
-}
 
 /// What ends with the connection: its place in the pool, and its count.
 struct Standing {
@@ -89,7 +65,7 @@ impl Pools {
                     want.cluster.cells.at(want.worker).reused.inc();
                     return Ok((lease, Origin::Reused));
                 }
-                if !pool.links.connecting.get()
+                if !pool.links.is_connecting()
                     && let Some(place) = pool.place(settings)
                 {
                     let lease = pool.establish(&want, place).await?;
@@ -101,7 +77,7 @@ impl Pools {
                 .wait(&want, || {
                     pool.stream(now())
                         .map(Found::Stream)
-                        .or_else(|| (!pool.links.connecting.get()).then_some(Found::Turn))
+                        .or_else(|| (!pool.links.is_connecting()).then_some(Found::Turn))
                 })
                 .await?;
             if let Found::Stream(lease) = found {
@@ -161,11 +137,17 @@ impl Links {
         drop(gone);
     }
 
+    /// Whether a connection is about to have room.
     pub(super) fn is_connecting(&self) -> bool {
         self.connecting.get()
+            || self
+                .list
+                .borrow()
+                .iter()
+                .any(|link| link.stage.get() == Stage::New)
     }
 
-    fn forget(&self, link: &Rc<Link>) {
+    pub(super) fn forget(&self, link: &Rc<Link>) {
         link.leaving.set(true);
         self.list.borrow_mut().retain(|l| !Rc::ptr_eq(l, link));
     }
@@ -180,19 +162,11 @@ impl Pool {
             match link.poll_room() {
                 Poll::Ready(Ok(())) if !link.is_spent(now) => {
                     link.requests.set(link.requests.get().saturating_add(1));
-                    return Some(self.lease(link));
+                    return Some(Lease::new(link, self));
                 }
                 Poll::Pending => at += 1,
                 Poll::Ready(_) => self.links.forget(&link),
             }
-        }
-    }
-
-    fn lease(self: &Rc<Self>, link: Rc<Link>) -> Lease {
-        link.streams.set(link.streams.get() + 1);
-        Lease {
-            link,
-            pool: Rc::clone(self),
         }
     }
 
@@ -248,6 +222,8 @@ impl Pool {
             opened,
             idle_since: Cell::new(opened),
             leaving: Cell::new(false),
+            stage: Cell::new(Stage::New),
+            staged: Notify::new(),
             queue: handle.queue(),
             why: Cell::new(None),
         });
@@ -259,7 +235,7 @@ impl Pool {
             handle,
         ));
         self.links.list.borrow_mut().push(Rc::clone(&link));
-        Ok(self.lease(link))
+        Ok(Lease::new(link, self))
     }
 }
 
@@ -291,10 +267,20 @@ async fn drive(
 ) {
     let windows = standing.cluster.config.http2.clone();
     let mut bdp = http2::bdp(connection.ping_pong(), &windows);
+    let settings = standing.cluster.config.http2_keepalive.as_ref();
+    let mut keepalive = settings.map(Keepalive::new);
+    let (mut told, mut dead) = (false, false);
     let result = poll_fn(|cx| {
         let polled = Pin::new(&mut connection).poll(cx);
         if polled.is_ready() {
             return polled;
+        }
+        if !told && connection.max_concurrent_send_streams() != http2::UNTOLD {
+            told = true;
+            if let Some(link) = link.upgrade() {
+                link.enter(Stage::Told);
+            }
+            pool.wake_all();
         }
         let received = handle.take_received();
         if let Some(bdp) = &mut bdp
@@ -305,8 +291,24 @@ async fn drive(
             let _ = connection.set_initial_window_size(window);
             cx.waker().wake_by_ref();
         }
-        // Fails where the connection does, which reading says.
-        let _ = handle.poll_flush_turn(cx);
+        if let Some(keepalive) = &mut keepalive
+            && let Poll::Ready(silence) = keepalive.poll(cx, received > 0)
+        {
+            match (silence, &mut bdp) {
+                (Silence::Ask, Some(bdp)) => bdp.probe(),
+                (Silence::Ask, None) => {}
+                (Silence::GiveUp, _) => {
+                    dead = true;
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+        if let Poll::Ready(Err(_)) = handle.poll_flush_turn(cx)
+            && let Some(link) = link.upgrade()
+        {
+            // What came before is still read, and behind it the end.
+            pool.links.forget(&link);
+        }
         // What was told to the endpoint just now may have made room.
         pool.wake_one();
         match handle.flood() {
@@ -315,7 +317,11 @@ async fn drive(
         }
     })
     .await;
-    let why = why(&handle, result.as_ref().err());
+    let why = if dead {
+        Some(Failure::from(Cause::Http2KeepaliveTimeout))
+    } else {
+        why(&handle, result.as_ref().err())
+    };
     if let Some(failure) = &why {
         tracing::warn!(cluster = %standing.cluster.name, %failure, "HTTP/2 connection to an endpoint was ended");
     } else if let Err(error) = &result {
@@ -325,6 +331,7 @@ async fn drive(
         // Streams see no more than that their connection broke.
         link.why.set(why);
         pool.links.forget(&link);
+        link.enter(Stage::Ended);
     }
     drop(standing);
     pool.wake_all();
@@ -336,70 +343,4 @@ fn why(handle: &Handle, error: Option<&h2::Error>) -> Option<Failure> {
         return Some(Failure::new(flood.cause(Role::Client), flood.detail()));
     }
     error.and_then(|error| handle.failure(error))
-}
-
-impl Link {
-    /// Whether a stream can be opened now, or the connection is broken. Without a system call.
-    ///
-    /// A stream that was given up counts for the endpoint until it has been told. One that is
-    /// opened meanwhile waits within h2, which takes no other one before it is open.
-    fn poll_room(&self) -> Poll<Result<(), h2::Error>> {
-        let mut sender = self.sender.borrow_mut();
-        let theirs = sender.current_max_send_streams();
-        let limit = theirs.min(self.cluster.config.http2.max_streams as usize);
-        if self.leaving.get() || (self.streams.get() as usize) >= limit {
-            return Poll::Pending;
-        }
-        sender.poll_ready(&mut Context::from_waker(Waker::noop()))
-    }
-
-    fn is_spent(&self, now: u64) -> bool {
-        let settings = &self.cluster.config.pool;
-        let too_old = !settings.max_lifetime.is_zero()
-            && now.saturating_sub(self.opened) >= settings.max_lifetime.as_nanos() as u64;
-        too_old || (settings.max_requests > 0 && self.requests.get() >= settings.max_requests)
-    }
-}
-
-impl Lease {
-    /// Sends a request's head. `end`: nothing follows.
-    ///
-    /// # Errors
-    /// The connection takes no more requests: nothing was sent.
-    pub(crate) fn send(
-        &self,
-        request: Request<()>,
-        end: bool,
-    ) -> Result<(ResponseFuture, SendStream<Piece>), Failure> {
-        let sent = self.link.sender.borrow_mut().send_request(request, end);
-        sent.map_err(|_| {
-            self.pool.links.forget(&self.link);
-            Failure::new(
-                Cause::UpstreamClosed,
-                "the connection takes no more requests",
-            )
-        })
-    }
-}
-
-impl Lease {
-    /// What payload for the connection is lined up in.
-    pub(crate) fn queue(&self) -> &Queue {
-        &self.link.queue
-    }
-
-    /// Why the connection ended, where we ended it.
-    pub(crate) fn why(&self) -> Option<Failure> {
-        self.link.why.get()
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.link.streams.set(self.link.streams.get() - 1);
-        if self.link.streams.get() == 0 {
-            self.link.idle_since.set(now());
-        }
-        self.pool.wake_one();
-    }
 }

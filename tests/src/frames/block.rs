@@ -97,6 +97,18 @@ pub fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Block {
     Block::of(&[&head, fields].concat())
 }
 
+/// The block of a CONNECT (RFC 9113 section 8.5), with more fields behind.
+pub fn connect(authority: &str, fields: &[(&str, &str)]) -> Block {
+    let head = [(":method", "CONNECT"), (":authority", authority)];
+    Block::of(&[&head, fields].concat())
+}
+
+/// The block of an extended CONNECT to `http://a.example` (RFC 8441 section 4).
+pub fn extended_connect(protocol: &str, path: &str, fields: &[(&str, &str)]) -> Block {
+    let protocol = [(":protocol", protocol)];
+    request("CONNECT", path, &[&protocol, fields].concat())
+}
+
 /// The block of a response.
 pub fn response(status: u16, fields: &[(&str, &str)]) -> Block {
     Block::of(&[&[(":status", &*status.to_string())], fields].concat())

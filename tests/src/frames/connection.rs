@@ -21,8 +21,12 @@ const TABLE: usize = 4_096;
 pub struct Connection {
     /// The socket.
     pub wire: Wire,
+    /// At a server: the number of this connection, from 0.
+    pub index: usize,
     /// Every frame that came, oldest first; the payload of DATA is left out.
     pub seen: Vec<Frame>,
+    /// Bytes of payload in the largest frame that came.
+    pub largest: usize,
     /// Whether SETTINGS are acknowledged as they are read. On at first.
     pub acknowledges: bool,
     /// Whether PING is answered as it is read. On at first.
@@ -35,6 +39,8 @@ pub struct Connection {
     pub messages: BTreeMap<u32, Message>,
     incoming: Vec<u8>,
     decoder: Decoder<'static>,
+    /// The size of the dynamic table that holds from the acknowledgement of our SETTINGS on.
+    pub(super) next_table: Option<u32>,
     /// A header block that is not whole yet: its stream, and whether the stream ends with it.
     block: Option<(u32, bool, Vec<u8>)>,
     /// What we may send, on each stream and, as stream 0, in all.
@@ -97,7 +103,9 @@ impl Connection {
     pub fn over(wire: Wire) -> Self {
         Self {
             wire,
+            index: 0,
             seen: Vec::new(),
+            largest: 0,
             acknowledges: true,
             pongs: true,
             refills: true,
@@ -105,6 +113,7 @@ impl Connection {
             messages: BTreeMap::new(),
             incoming: Vec::new(),
             decoder: decoder(TABLE),
+            next_table: None,
             block: None,
             windows: HashMap::from([(0, WINDOW)]),
             ended: None,
@@ -266,7 +275,7 @@ impl Connection {
     }
 
     /// Reads `n` bytes that are no frames.
-    pub(super) fn exactly(&mut self, n: usize) -> Option<Vec<u8>> {
+    pub(super) fn raw(&mut self, n: usize) -> Option<Vec<u8>> {
         while self.incoming.len() < n && self.ended.is_none() {
             self.fill().ok()?;
         }
@@ -286,6 +295,7 @@ impl Connection {
 
     #[track_caller]
     fn book(&mut self, frame: &Frame) {
+        self.largest = self.largest.max(frame.payload.len());
         self.seen.push(match frame.kind {
             kind::DATA => Frame::new(frame.kind, frame.flags, frame.stream, []),
             _ => frame.clone(),
@@ -307,7 +317,13 @@ impl Connection {
                 let message = self.messages.entry(frame.stream).or_default();
                 message.reset = Some(frame.number(0));
             }
-            kind::SETTINGS if !frame.has(flag::ACK) => self.book_settings(frame),
+            kind::SETTINGS if frame.has(flag::ACK) => {
+                if let Some(size) = self.next_table.take() {
+                    self.decoder.set_max_allowed_table_size(size as usize);
+                    self.decoder.set_max_table_size(size as usize);
+                }
+            }
+            kind::SETTINGS => self.book_settings(frame),
             kind::PING if self.pongs && !frame.has(flag::ACK) => {
                 let pong = Frame::new(kind::PING, flag::ACK, 0, frame.payload.clone());
                 let _ = self.try_send(&[pong]);

@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use super::{Block, Connection, Frame, Message, PREFACE, request, response, setting};
 use crate::{
-    upstream::Upstream,
+    upstream::{Peer, Upstream},
     wire::{Address, Wire},
 };
 
@@ -101,15 +101,24 @@ pub fn server(
     settings: &[(u16, u32)],
     script: impl Fn(&mut Connection) + Send + Sync + 'static,
 ) -> Upstream {
-    let hello = Frame::settings(settings);
+    let settings = settings.to_vec();
     Upstream::script(move |peer| {
-        let mut connection = Connection::over(peer.wire.duplicate());
-        let sent = connection.try_send(std::slice::from_ref(&hello));
-        let preface = connection.exactly(PREFACE.len());
-        if sent.is_ok() && preface.as_deref() == Some(PREFACE) {
+        if let Some(mut connection) = accept(peer, &settings) {
             script(&mut connection);
         }
     })
+}
+
+/// The server's side of a connection, if it begins as HTTP/2 does.
+pub fn accept(peer: &Peer, settings: &[(u16, u32)]) -> Option<Connection> {
+    let mut connection = Connection::over(peer.wire.duplicate());
+    connection.index = peer.index;
+    let mut tables = settings.iter();
+    let table = tables.find(|(id, _)| *id == setting::HEADER_TABLE_SIZE);
+    connection.next_table = table.map(|(_, size)| *size);
+    connection.try_send(&[Frame::settings(settings)]).ok()?;
+    let preface = connection.raw(PREFACE.len())?;
+    (preface == PREFACE).then_some(connection)
 }
 
 impl Connection {
@@ -124,6 +133,60 @@ impl Connection {
                 return Some((stream, message));
             }
             self.read()?;
+        }
+    }
+
+    /// The first request behind stream `last` whose head came, whole or not, or `None` when the
+    /// connection ended.
+    #[track_caller]
+    pub fn opening(&mut self, last: u32) -> Option<(u32, Message)> {
+        loop {
+            let mut behind = self.messages.range(last + 1..);
+            if let Some((stream, message)) = behind.find(|(_, m)| !m.fields.is_empty()) {
+                return Some((*stream, message.clone()));
+            }
+            self.read()?;
+        }
+    }
+
+    /// Reads until `n` bytes came on a stream and were not taken yet, and takes them.
+    #[track_caller]
+    pub fn exactly(&mut self, stream: u32, n: usize) -> Vec<u8> {
+        loop {
+            match self.messages.get_mut(&stream) {
+                Some(message) if message.body.len() >= n => {
+                    return message.body.drain(..n).collect();
+                }
+                Some(message) if message.is_done() => panic!("{n} bytes wanted: {message:?}"),
+                _ => self.frame(),
+            };
+        }
+    }
+
+    /// Gives back the room of `n` bytes of DATA, on a stream and in all.
+    #[track_caller]
+    pub fn refill(&mut self, stream: u32, n: u32) {
+        self.send_all(&[Frame::window_update(0, n), Frame::window_update(stream, n)]);
+    }
+
+    /// Gives back what comes on a stream until that ends, and ends it too. `false` where the client
+    /// would not have it.
+    #[track_caller]
+    pub fn echo(&mut self, stream: u32) -> bool {
+        loop {
+            let message = self.messages.entry(stream).or_default();
+            let piece = std::mem::take(&mut message.body);
+            if !piece.is_empty() {
+                if !self.send_body(stream, &piece, false) {
+                    return false;
+                }
+            } else if message.ended {
+                return self
+                    .try_send(&[Frame::data(stream, []).end_stream()])
+                    .is_ok();
+            } else if message.reset.is_some() || self.read().is_none() {
+                return false;
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 """A gRPC server and client on grpcio, for tests/tests/http2/grpcio.rs. Messages are plain bytes.
 
     grpc_peer.py server NAME               prints its port, and then what happens to it
-    grpc_peer.py client PORT SCENARIO...   prints one JSON object per scenario
+    grpc_peer.py client PORT SCENARIO...   prints one JSON object per scenario, which is a word or
+                                           `word:argument`
 """
 
 import json
@@ -149,6 +150,19 @@ class Client:
         call.cancel()
         return {"code": call.code().name}
 
+    def silent(self, seconds):
+        """A stream on which nobody says anything for some time."""
+
+        def said():
+            yield b"first"
+            threading.Event().wait(float(seconds))
+            yield b"last"
+
+        within = float(seconds) + ANSWER_WITHIN
+        chat = self.channel.stream_stream("/test.Peer/Chat")(said(), timeout=within)
+        heard = [word.decode().split()[1] for word in chat]
+        return {"heard": heard, "code": chat.code().name}
+
     def goaway(self):
         """One server stops while a stream to it is open: the stream goes on, others go elsewhere."""
         words = [threading.Event() for _ in range(2)]
@@ -182,7 +196,8 @@ def main():
         return
     client = Client(what)
     for scenario in scenarios:
-        say(json.dumps(getattr(client, scenario)()))
+        name, *arguments = scenario.split(":")
+        say(json.dumps(getattr(client, name)(*arguments)))
 
 
 main()

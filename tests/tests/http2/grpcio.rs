@@ -74,6 +74,51 @@ clusters: [{{ name: back, protocol: http2, balance: round_robin, endpoints: {} }
     ))
 }
 
+/// A stream lives through silence, many times longer than connections are kept that nobody uses.
+#[track_caller]
+fn assert_silence_is_no_end(test: &str, idle: &str, seconds: &str) {
+    let Some(python) = need_python(test, "grpc") else {
+        return;
+    };
+    let server = Server::start(&python, "one");
+    let proxy = Proxy::start(&format!(
+        "listeners: [{{ name: web, bind: '127.0.0.1:0', http: {{ idle_timeout: {idle} }} }}]
+routes: [{{ name: all, rules: [{{ timeouts: {{ request: 0s }}, backends: [{{ cluster: back }}] }}] }}]
+clusters: [{{ name: back, protocol: http2, pool: {{ idle_timeout: {idle} }}, endpoints: ['{}'] }}]",
+        server.address()
+    ));
+    // It ends by itself, if need be by its own deadline.
+    let said = Command::new(&python)
+        .arg(script())
+        .arg("client")
+        .arg(proxy.web().port().to_string())
+        .arg(format!("silent:{seconds}"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let seen: Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{said}: {e}"));
+    assert_eq!(seen, json!({ "heard": ["first", "last"], "code": "OK" }));
+    let line = &proxy.log_of(1)[0];
+    assert_eq!(
+        (line["grpc_status"].as_u64(), &line["cause"]),
+        (Some(0), &Value::Null)
+    );
+    let took = line["duration_us"].as_f64().unwrap() / 1e6;
+    assert!(took >= seconds.parse().unwrap(), "{took} s");
+}
+
+#[test]
+fn a_silent_stream_lives() {
+    assert_silence_is_no_end("a_silent_stream_lives", "100ms", "2.5");
+}
+
+/// With what is set by default, as long as load balancers and servers are often set to.
+#[test]
+#[ignore = "takes a minute: `tests/run` runs it beside the others"]
+fn a_stream_that_is_silent_for_a_minute_lives() {
+    assert_silence_is_no_end("a_stream_that_is_silent_for_a_minute_lives", "1m", "65");
+}
+
 /// The calls of a route that ended with a status.
 fn calls(proxy: &Proxy, status: &str) -> f64 {
     let labels = [("route", "all"), ("grpc_status", status)];
