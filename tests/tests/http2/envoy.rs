@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use outrigger_tests::{
     files::TempDir,
-    frames::{Block, Client, Frame, code, flag, kind, request, response, server},
+    frames::{Block, Client, Frame, code, kind, request, response, server},
     process::Process,
     tools,
     upstream::Upstream,
@@ -60,7 +60,7 @@ fn pattern(n: usize) -> Vec<u8> {
 /// breaks `/break` off.
 fn endpoint() -> Upstream {
     server(&[], |connection| {
-        let mut cancelled = String::new();
+        let (mut cancelled, mut unfinished) = (String::new(), 0);
         while let Some(frame) = connection.read() {
             let stream = frame.stream;
             if frame.kind == kind::RST_STREAM {
@@ -83,11 +83,12 @@ fn endpoint() -> Upstream {
                         Frame::headers(stream, response(200, &[])),
                         Frame::data(stream, *b"part"),
                     ]);
-                    // The client's word that it has the head would be another stream; a PING that
-                    // came back is enough for the proxy.
-                    connection.send(&Frame::ping(*b"read it?"));
-                    while !connection.expect(kind::PING).has(flag::ACK) {}
-                    connection.send(&Frame::reset(stream, code::ENHANCE_YOUR_CALM));
+                    unfinished = stream;
+                }
+                // The client has the head of `/break`: nobody on the way can overtake it now.
+                ("/broken", true) => {
+                    connection.send(&Frame::reset(unfinished, code::ENHANCE_YOUR_CALM));
+                    connection.answer(stream, 200, &[], b"");
                 }
                 ("/cancelled", true) => {
                     connection.answer(stream, 200, &[], cancelled.as_bytes());
@@ -139,7 +140,10 @@ fn envoy_stands_in_front_and_behind() {
     });
 
     // Broken off by the endpoint: all the way down, in the codes that Envoy has for it.
-    let got = client.get("/break");
+    let stream = client.open(request("GET", "/break", &[]), true);
+    assert_eq!(client.head(stream).status(), 200);
+    assert_eq!(client.get("/broken").status(), 200);
+    let got = client.whole(stream);
     assert!(!got.ended && got.reset.is_some(), "{got:?}");
 
     let streams: Vec<_> = (0..100)
@@ -149,7 +153,7 @@ fn envoy_stands_in_front_and_behind() {
         assert_eq!(client.whole(stream).status(), 200);
     }
     assert_eq!(up.connections(), 1);
-    let log = proxy.log_of(103);
+    let log = proxy.log_of(104);
     let causes: Vec<_> = log
         .iter()
         .filter_map(|line| line["cause"].as_str())
