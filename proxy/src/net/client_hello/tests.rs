@@ -10,7 +10,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, crypto::ring, server::Acceptor};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, crypto::aws_lc_rs, server::Acceptor};
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn parse(bytes: &[u8]) -> Parsed {
 /// The first message of rustls for a name, with some protocols.
 fn of_rustls(name: &str, protocols: &[&str]) -> Vec<u8> {
     let versions = rustls::ALL_VERSIONS;
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(RootCertStore::empty())
