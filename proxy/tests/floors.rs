@@ -15,7 +15,7 @@ use std::{
 /// Rooms and their floors, from the ground up.
 const FLOORS: &[(u32, &[&str])] = &[
     (1, &["error", "drain", "sys", "timer"]),
-    (2, &["telemetry"]),
+    (2, &["telemetry", "identity"]),
     (3, &["net"]),
     (4, &["message"]),
     (5, &["h1", "h2", "tcp", "cluster"]),
@@ -74,6 +74,13 @@ const PURE: &[&str] = &[
     "h2/request.rs",
     "h2/response.rs",
     "h2/trailers.rs",
+    "identity/bundle.rs",
+    "identity/constraints.rs",
+    "identity/life.rs",
+    "identity/refusal.rs",
+    "identity/spiffe.rs",
+    "identity/svid.rs",
+    "identity/verify.rs",
     "message/",
     "net/client_hello.rs",
     "net/detect.rs",

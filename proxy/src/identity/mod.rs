@@ -1,0 +1,23 @@
+//! Who a workload is, and whom it believes: SPIFFE IDs, certificates, roots, and where they come
+//! from.
+//!
+//! Below everything that carries traffic: nothing here knows a connection. What wants TLS takes
+//! from here what it gives to rustls, and asks [`svid::peer`] after every handshake.
+
+mod bundle;
+mod constraints;
+mod life;
+mod refusal;
+mod spiffe;
+mod svid;
+mod verify;
+
+#[cfg(test)]
+mod testing;
+
+use std::sync::LazyLock;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+/// The one implementation of cryptography in this process.
+static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(aws_lc_rs::default_provider);

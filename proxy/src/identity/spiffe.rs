@@ -1,0 +1,233 @@
+//! SPIFFE IDs: `spiffe://` trust domain, path. Text in, verdict out; no certificate is known here.
+//!
+//! What the specification leaves no room for is refused rather than repaired: a name that two
+//! readers could take for different ones is no identity. So there is nothing to normalise, and two
+//! IDs are the same if and only if their bytes are.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+const SCHEME: &str = "spiffe://";
+/// Longest ID in bytes, scheme included (SPIFFE-ID section 2.3).
+const LONGEST: usize = 2_048;
+/// Longest trust domain in bytes: that of a host in a URI.
+const LONGEST_DOMAIN: usize = 255;
+
+/// A namespace of identities with roots of its own: `example.org`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TrustDomain(Arc<str>);
+
+/// The identity of a workload, or, without a path, of a trust domain itself.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SpiffeId {
+    text: Arc<str>,
+    domain: TrustDomain,
+}
+
+/// Why a text is no SPIFFE ID, or no trust domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Invalid {
+    TooLong,
+    Scheme,
+    NoDomain,
+    DomainCharacter,
+    EmptySegment,
+    DotSegment,
+    PathCharacter,
+}
+
+impl Invalid {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::TooLong => "it is longer than 2048 bytes, or its trust domain than 255",
+            Self::Scheme => "it does not begin with spiffe://",
+            Self::NoDomain => "it names no trust domain",
+            Self::DomainCharacter => "a trust domain is made of a-z 0-9 . - _",
+            Self::EmptySegment => "its path has an empty segment, or ends with /",
+            Self::DotSegment => "its path has a segment . or ..",
+            Self::PathCharacter => "a path is made of a-z A-Z 0-9 . - _ between /",
+        }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+impl TrustDomain {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TrustDomain {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b);
+        if text.is_empty() {
+            return Err(Invalid::NoDomain);
+        }
+        if text.len() > LONGEST_DOMAIN {
+            return Err(Invalid::TooLong);
+        }
+        // A port, user information and an escape fall here, too.
+        if !text.bytes().all(known) {
+            return Err(Invalid::DomainCharacter);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl SpiffeId {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn trust_domain(&self) -> &TrustDomain {
+        &self.domain
+    }
+
+    /// Empty for the ID of a trust domain, else it begins with `/`.
+    pub(crate) fn path(&self) -> &str {
+        &self.text[SCHEME.len() + self.domain.0.len()..]
+    }
+}
+
+impl FromStr for SpiffeId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text.len() > LONGEST {
+            return Err(Invalid::TooLong);
+        }
+        let rest = text.strip_prefix(SCHEME).ok_or(Invalid::Scheme)?;
+        let (domain, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let domain = domain.parse()?;
+        if let Some(path) = path.strip_prefix('/') {
+            path.split('/').try_for_each(segment)?;
+        }
+        Ok(Self {
+            text: text.into(),
+            domain,
+        })
+    }
+}
+
+fn segment(segment: &str) -> Result<(), Invalid> {
+    let known = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
+    match segment {
+        "" => Err(Invalid::EmptySegment),
+        "." | ".." => Err(Invalid::DotSegment),
+        // A query, a fragment and an escape fall here.
+        other if !other.bytes().all(known) => Err(Invalid::PathCharacter),
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Display for TrustDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TrustDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for SpiffeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for SpiffeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ids() {
+        let long_domain = "d".repeat(255);
+        let longest = format!("spiffe://d/{}", "p".repeat(LONGEST - 11));
+        for (text, domain, path) in [
+            ("spiffe://example.org", "example.org", ""),
+            (
+                "spiffe://example.org/ns/shop/sa/web",
+                "example.org",
+                "/ns/shop/sa/web",
+            ),
+            ("spiffe://a_b-c.1/X.Y_z-0", "a_b-c.1", "/X.Y_z-0"),
+            ("spiffe://d/...", "d", "/..."),
+            (&format!("spiffe://{long_domain}"), &long_domain, ""),
+            (&longest, "d", &longest[10..]),
+        ] {
+            let id: SpiffeId = text.parse().unwrap();
+            assert_eq!(id.as_str(), text);
+            assert_eq!((id.trust_domain().as_str(), id.path()), (domain, path));
+        }
+    }
+
+    #[test]
+    fn what_is_no_id() {
+        for (text, why) in [
+            ("", Invalid::Scheme),
+            ("spiffe:/d", Invalid::Scheme),
+            ("SPIFFE://d", Invalid::Scheme),
+            ("https://d/p", Invalid::Scheme),
+            (" spiffe://d", Invalid::Scheme),
+            ("spiffe://", Invalid::NoDomain),
+            ("spiffe:///p", Invalid::NoDomain),
+            ("spiffe://D", Invalid::DomainCharacter),
+            ("spiffe://d:80/p", Invalid::DomainCharacter),
+            ("spiffe://u@d/p", Invalid::DomainCharacter),
+            ("spiffe://[::1]/p", Invalid::DomainCharacter),
+            ("spiffe://d%2e/p", Invalid::DomainCharacter),
+            ("spiffe://d?q", Invalid::DomainCharacter),
+            ("spiffe://ä/p", Invalid::DomainCharacter),
+            ("spiffe://d ", Invalid::DomainCharacter),
+            ("spiffe://d\0", Invalid::DomainCharacter),
+            ("spiffe://d/", Invalid::EmptySegment),
+            ("spiffe://d/p/", Invalid::EmptySegment),
+            ("spiffe://d//p", Invalid::EmptySegment),
+            ("spiffe://d/./p", Invalid::DotSegment),
+            ("spiffe://d/p/..", Invalid::DotSegment),
+            ("spiffe://d/p?q", Invalid::PathCharacter),
+            ("spiffe://d/p#f", Invalid::PathCharacter),
+            ("spiffe://d/%70", Invalid::PathCharacter),
+            ("spiffe://d/p\n", Invalid::PathCharacter),
+            ("spiffe://d/a:b", Invalid::PathCharacter),
+            ("spiffe://d/ü", Invalid::PathCharacter),
+            (&format!("spiffe://{}", "d".repeat(256)), Invalid::TooLong),
+            (
+                &format!("spiffe://d/{}", "p".repeat(LONGEST - 10)),
+                Invalid::TooLong,
+            ),
+        ] {
+            assert_eq!(text.parse::<SpiffeId>(), Err(why), "{text}");
+        }
+    }
+
+    proptest! {
+        /// Against a second statement of the same rules.
+        #[test]
+        fn any_text_is_judged_as_the_pattern_does(text in "(spiffe://)?[a-z_.-]{0,4}[A-Z:@%]?(/[a-zA-Z0-9._-]{0,3}[?#%]?){0,3}/?") {
+            let pattern = regex::Regex::new(r"\Aspiffe://[a-z0-9._-]{1,255}(/[a-zA-Z0-9._-]+)*\z").unwrap();
+            let dots = text.split('/').skip(3).any(|s| s == "." || s == "..");
+            let expected = pattern.is_match(&text) && !dots;
+            prop_assert_eq!(text.parse::<SpiffeId>().is_ok(), expected);
+        }
+    }
+}
