@@ -6,4 +6,4 @@
 
 mod file;
 
-pub use file::FileSource;
+pub use file::{FileChanges, FileSource};

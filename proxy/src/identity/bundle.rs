@@ -160,25 +160,46 @@ impl Bundle {
     }
 
     /// Both together.
-    fn merge(&mut self, other: Self) -> Result<(), Refused> {
-        other
-            .roots
-            .into_iter()
-            .try_for_each(|root| self.add(root))?;
-        self.revoke(other.lists.into_iter().map(|list| list.der).collect())
+    fn merge(&mut self, other: &Self) -> Result<(), Refused> {
+        for root in &other.roots {
+            self.add(Root::new(root.der.clone())?)?;
+        }
+        self.revoke(other.lists.iter().map(|list| list.der.clone()).collect())
     }
 }
 
 impl Trust {
     /// Trusts a domain by these roots; if it is trusted already, by both.
     pub(crate) fn add(&mut self, domain: TrustDomain, bundle: Bundle) -> Result<(), Refused> {
-        match self.bundles.entry(domain) {
-            std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(bundle);
-                Ok(())
-            }
-            std::collections::btree_map::Entry::Occupied(known) => known.into_mut().merge(bundle),
+        if let Some(known) = self.bundles.get_mut(&domain) {
+            return known.merge(&bundle);
         }
+        self.bundles.insert(domain, bundle);
+        Ok(())
+    }
+
+    /// All that one of several sources says is to be trusted.
+    pub(crate) fn of_all<'a>(sources: impl IntoIterator<Item = &'a Self>) -> Result<Self, Refused> {
+        let mut all = Self::default();
+        for (domain, bundle) in sources.into_iter().flat_map(Self::domains) {
+            all.bundles
+                .entry(domain.clone())
+                .or_default()
+                .merge(bundle)?;
+        }
+        Ok(all)
+    }
+
+    /// Adds revocation lists, as PEM, of a domain that is trusted.
+    pub(crate) fn revoke_by_pem(
+        &mut self,
+        domain: &TrustDomain,
+        lists: &[u8],
+    ) -> Result<(), Refused> {
+        let bundle = self.bundles.get_mut(domain).ok_or_else(|| {
+            Refusal::WrongTrustDomain.because(format!("{domain} is not trusted here"))
+        })?;
+        bundle.revoke_by_pem(lists)
     }
 
     pub(crate) fn bundle(&self, domain: &TrustDomain) -> Option<&Bundle> {

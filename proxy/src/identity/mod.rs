@@ -6,8 +6,12 @@
 
 mod bundle;
 mod constraints;
+mod files;
 mod life;
+mod own;
+mod pem;
 mod refusal;
+mod source;
 mod spiffe;
 mod svid;
 mod verify;

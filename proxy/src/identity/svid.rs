@@ -80,15 +80,22 @@ impl Peer {
 }
 
 pub(super) fn in_time(life: Life, now: UnixTime) -> Result<(), Refused> {
+    // Dates and not spans: what is told again and again must not differ each time.
     if now < life.not_before {
-        let ahead = life.not_before.as_secs() - now.as_secs();
-        return Err(Refusal::NotYetValid.because(format!("its time begins in {ahead} s")));
+        let why = format!("its time begins at {}", date(life.not_before));
+        return Err(Refusal::NotYetValid.because(why));
     }
     if now > life.not_after {
-        let ago = now.as_secs() - life.not_after.as_secs();
-        return Err(Refusal::Expired.because(format!("it ended {ago} s ago")));
+        let why = format!("its time ended at {}", date(life.not_after));
+        return Err(Refusal::Expired.because(why));
     }
     Ok(())
+}
+
+/// For people.
+fn date(at: UnixTime) -> String {
+    let seconds = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
+    ASN1Time::from_timestamp(seconds).map_or_else(|_| format!("{seconds} s"), |at| at.to_string())
 }
 
 fn unexpected(id: &SpiffeId, expected: &[SpiffeId]) -> Refused {
