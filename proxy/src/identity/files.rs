@@ -118,7 +118,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// Reads what nobody but its owner may read. The bytes are wiped when dropped.
-fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut file = open(path)?;
     let metadata = file.metadata().map_err(|error| named(path, &error))?;
     let mode = metadata.permissions().mode() & 0o7777;

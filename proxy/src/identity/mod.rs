@@ -4,6 +4,7 @@
 //! Below everything that carries traffic: nothing here knows a connection. What wants TLS takes
 //! from here what it gives to rustls, and asks [`svid::peer`] after every handshake.
 
+mod authority;
 mod bundle;
 mod constraints;
 mod files;
@@ -18,6 +19,12 @@ mod verify;
 
 #[cfg(test)]
 mod testing;
+
+pub(crate) use self::{
+    authority::{Authority, Made},
+    files::read_secret,
+    spiffe::{SpiffeId, TrustDomain},
+};
 
 use std::sync::LazyLock;
 
