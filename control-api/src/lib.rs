@@ -6,4 +6,4 @@
 
 mod file;
 
-pub use file::{FileChanges, FileSource};
+pub use file::FileSource;

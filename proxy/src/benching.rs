@@ -149,7 +149,13 @@ impl Table {
     /// Builds the first table.
     pub fn new(config: &Config) -> Self {
         let metrics = Metrics::new(1, 20_000);
-        let built = snapshot::build(Arc::clone(&config.0), &Snapshot::empty(), &metrics, 0);
+        let built = snapshot::build(
+            Arc::clone(&config.0),
+            crate::tls::Table::default(),
+            &Snapshot::empty(),
+            &metrics,
+            0,
+        );
         let now = Arc::new(built.expect("it was checked"));
         let served = Arc::new(ArcSwap::new(Arc::clone(&now)));
         Self {
@@ -164,7 +170,13 @@ impl Table {
 
     /// Builds the table that follows this one; what did not change is kept. Number of its routes.
     pub fn rebuild(&self, config: &Config) -> usize {
-        let built = snapshot::build(Arc::clone(&config.0), &self.now, &self.metrics, 0);
+        let built = snapshot::build(
+            Arc::clone(&config.0),
+            crate::tls::Table::default(),
+            &self.now,
+            &self.metrics,
+            0,
+        );
         built.expect("it was checked").routes.len()
     }
 

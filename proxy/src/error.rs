@@ -27,7 +27,23 @@ macro_rules! causes {
 
             /// Whether no connection came about, so that nothing was sent.
             pub(crate) const fn is_connect_failure(self) -> bool {
-                matches!(self, Self::ConnectionRefused | Self::ConnectTimeout | Self::Unreachable)
+                matches!(
+                    self,
+                    Self::ConnectionRefused | Self::ConnectTimeout | Self::Unreachable
+                ) || self.is_tls_failure()
+            }
+
+            /// Whether it is one of a TLS handshake with an endpoint.
+            pub(crate) const fn is_tls_failure(self) -> bool {
+                matches!(
+                    self,
+                    Self::UpstreamTlsFailed
+                        | Self::UpstreamTlsAlert
+                        | Self::UpstreamCertificateInvalid
+                        | Self::UpstreamCertificateExpired
+                        | Self::UpstreamCertificateName
+                        | Self::UpstreamAlpn
+                )
             }
 
             /// One sentence for people.
@@ -92,6 +108,20 @@ causes! {
     Http2ControlFlood 400 "http2_control_flood" Downstream;
     /// The first message of a TLS connection is malformed, too large, or not complete in time.
     TlsHelloInvalid 400 "tls_client_hello_invalid" Downstream;
+    /// The TLS handshake of the client failed: nothing in common, or it broke the rules.
+    TlsHandshakeFailed 400 "tls_handshake_failed" Downstream;
+    /// The TLS handshake of the client was not complete in time.
+    TlsHandshakeTimeout 408 "tls_handshake_timeout" Downstream;
+    /// The client showed no certificate where one is required.
+    ClientCertificateMissing 400 "client_certificate_missing" Downstream;
+    /// The client's certificate is not one that is trusted here.
+    ClientCertificateInvalid 400 "client_certificate_invalid" Downstream;
+    /// The client's certificate has expired.
+    ClientCertificateExpired 400 "client_certificate_expired" Downstream;
+    /// The connection is encrypted for another host than the one that is asked for.
+    Misdirected 421 "misdirected_request" Downstream;
+    /// The client speaks another protocol than was agreed on in its handshake (ALPN).
+    AlpnBroken 400 "tls_alpn_broken" Downstream;
     /// The connection was idle for too long.
     IdleTimeout 408 "idle_timeout" Downstream;
     /// The connection reached its greatest age.
@@ -122,6 +152,18 @@ causes! {
     ConnectTimeout 504 "connection_timeout" Upstream;
     /// The endpoint cannot be reached.
     Unreachable 502 "destination_ip_unroutable" Upstream;
+    /// The TLS handshake with the endpoint failed: nothing in common, it broke the rules, or left.
+    UpstreamTlsFailed 502 "tls_protocol_error" Upstream;
+    /// The endpoint ended the TLS handshake with an alert.
+    UpstreamTlsAlert 502 "tls_alert_received" Upstream;
+    /// The endpoint's certificate is not one that is trusted here.
+    UpstreamCertificateInvalid 502 "tls_certificate_error" Upstream;
+    /// The endpoint's certificate has expired.
+    UpstreamCertificateExpired 502 "tls_certificate_expired" Upstream;
+    /// The endpoint's certificate is for another name.
+    UpstreamCertificateName 502 "tls_certificate_name_mismatch" Upstream;
+    /// The endpoint does not speak the protocol that it must (ALPN).
+    UpstreamAlpn 502 "tls_alpn_mismatch" Upstream;
     /// The endpoint closed or reset the connection before it answered.
     UpstreamClosed 502 "connection_terminated" Upstream;
     /// The endpoint reset the request's stream before it answered.

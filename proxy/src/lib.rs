@@ -35,6 +35,7 @@ mod sys;
 mod tcp;
 mod telemetry;
 mod timer;
+mod tls;
 mod upstream;
 mod worker;
 

@@ -2,6 +2,7 @@
 //! and then it is HTTP or an [`opaque`] connection. What happens within HTTP is not here.
 
 mod early;
+mod handshake;
 mod look;
 mod opaque;
 
@@ -58,6 +59,7 @@ async fn begin(mut conn: Box<Conn>) -> Option<(Box<Conn>, Option<Box<State>>)> {
 fn needs_look(listener: &Listener) -> bool {
     listener.config.proxy_protocol != AcceptProxyProtocol::Off
         || listener.config.protocol != Protocol::Http
+        || listener.ends_tls.is_some()
 }
 
 /// What a connection turned out to speak.
@@ -81,7 +83,7 @@ struct First {
     spoke: Option<Spoke>,
 }
 
-/// What is known of a TLS connection.
+/// What is known of a TLS connection from its first message.
 struct Tls {
     hello: Box<ClientHello>,
     route: Option<Arc<TlsRoute>>,
@@ -151,7 +153,9 @@ fn log<'a>(
     record.client = conn.peer;
     record.cause = failure.map(|f| f.cause);
     record.detail = failure.map_or("", |f| f.detail);
-    if let Some(tls) = tls {
+    if let Some(secured) = &conn.secured {
+        secured.log(&mut record);
+    } else if let Some(tls) = tls {
         record.protocol = Some("tls");
         record.sni = tls.hello.server_name();
         record.alpn = tls.hello.protocols();

@@ -13,11 +13,16 @@ use std::{
 use arc_swap::{ArcSwap, Cache};
 use outrigger_config::model::Direction;
 
+use tokio::sync::Semaphore;
+
 use crate::{
     drain::Phase,
     h2::io::Spare,
     message::{Edits, RequestHead, ResponseHead, ResponseView, Version},
-    net::buffer::{Budget, Buffer},
+    net::{
+        behind::Behind,
+        buffer::{Budget, Buffer},
+    },
     snapshot::{Listener, Snapshot},
     tcp::Bulk,
     telemetry::{
@@ -62,7 +67,7 @@ pub(crate) struct Worker {
     pub(crate) bulk: Bulk,
     pub(crate) budget: Budget,
     /// What streams may hold for receivers that are behind.
-    pub(crate) behind: Budget,
+    pub(crate) behind: Behind,
     pub(crate) random: RefCell<fastrand::Rng>,
     log: RefCell<Option<Rc<LogHandle>>>,
     /// Of connections towards or past our workload, and of those that come from it, which may
@@ -83,6 +88,8 @@ pub(crate) struct Worker {
     /// Buffers of streams, for reuse.
     buffers: RefCell<Vec<Buffer>>,
     kept_states: usize,
+    /// Places for TLS handshakes with clients.
+    pub(crate) handshakes: Semaphore,
     /// States in use.
     lent_states: Rc<Cell<usize>>,
     /// Most that were in use or kept since memory was last given back.
@@ -215,7 +222,7 @@ impl Worker {
             // One half for opaque connections, one for bodies.
             bulk: Bulk::new(limits.bulk_buffers.0 as usize / 2),
             budget: Budget::new(limits.bulk_buffers.0 as usize / 2),
-            behind: Budget::new(limits.stream_buffers.0 as usize / workers),
+            behind: Behind::new(limits.stream_buffers.0 as usize / workers),
             random: RefCell::new(fastrand::Rng::new()),
             log: RefCell::new(parts.log.map(Rc::new)),
             inward: Cell::new(Phase::Running),
@@ -226,6 +233,7 @@ impl Worker {
             small_states: RefCell::default(),
             buffers: RefCell::default(),
             kept_states: limits.buffer_pool.0 as usize / (2 * BUFFER),
+            handshakes: Semaphore::new((limits.handshakes as usize).div_ceil(workers)),
             lent_states: Rc::default(),
             most_states: Cell::new(0),
             fewest_states: Cell::new(0),
@@ -291,6 +299,7 @@ impl Worker {
     /// to be given back when that is worth it. The main thread does it: it takes milliseconds.
     pub(crate) fn shrink(&self) {
         const WORTH_IT: usize = 4;
+        const BYTES_WORTH_IT: usize = 4 << 20;
         let mut states = self.states.borrow_mut();
         let unused = self.fewest_states.get().min(states.len());
         let kept = states.len() - unused.div_ceil(2);
@@ -302,6 +311,8 @@ impl Worker {
             .saturating_sub(self.lent_states.get() + kept);
         if gone >= WORTH_IT {
             self.most_states.set(self.lent_states.get() + kept);
+        }
+        if gone >= WORTH_IT || self.behind.has_fallen(BYTES_WORTH_IT) {
             self.process.burst_passed.store(true, Relaxed);
         }
     }

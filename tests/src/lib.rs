@@ -26,6 +26,7 @@ pub mod names;
 pub mod process;
 pub mod proxy;
 pub mod reader;
+pub mod secure;
 pub mod tls;
 pub mod tools;
 pub mod upstream;

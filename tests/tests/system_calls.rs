@@ -1,4 +1,5 @@
-//! What a request costs in system calls: two receives and two sends, and next to nothing else.
+//! What a request costs in system calls: two receives and two sends on HTTP/1, and next to nothing
+//! else; on HTTP/2, where those of one turn leave together, fewer.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +12,7 @@ use std::{collections::BTreeMap, fs, process::Command};
 
 use outrigger_tests::{
     client::Client,
-    process::{Process, Signal},
+    process::{Process, Signal, output},
     proxy::Proxy,
     tools,
     upstream::Upstream,
@@ -98,6 +99,55 @@ fn two_receives_and_two_sends_per_request() {
     assert!(waits < 2.2, "{waits} waits\n{text}");
     assert!(wakes < 0.9, "{wakes} wakes\n{text}");
     assert!(rest < 0.1, "{rest} others\n{text}");
+}
+
+/// Both hops are HTTP/2: with a send for each message it would be two a request, and with h2's own
+/// flushes more.
+#[test]
+fn requests_over_http2_share_their_sends() {
+    const TEST: &str = "requests_over_http2_share_their_sends";
+    const REQUESTS: u64 = 8_000;
+    let Some(strace) = tools::need(TEST, "strace") else {
+        return;
+    };
+    let Some(h2load) = tools::need(TEST, "h2load") else {
+        return;
+    };
+    let answers = Proxy::start(
+        "listeners: [{ name: web, bind: '127.0.0.1:0' }]
+routes: [{ name: all, rules: [{ filters: [{ direct_response: { status: 200, body: ok } }] }] }]
+clusters: []",
+    );
+    let proxy = Proxy::start(&format!(
+        "listeners: [{{ name: web, bind: '127.0.0.1:0' }}]
+routes: [{{ name: all, rules: [{{ backends: [{{ cluster: back }}] }}] }}]
+clusters: [{{ name: back, protocol: http2, endpoints: ['{}'] }}]",
+        answers.web()
+    ));
+    let url = format!("http://{}/", proxy.web());
+    let load = |requests: u64| {
+        let mut command = Command::new(&h2load);
+        command.args(["-n", &requests.to_string(), "-c", "10", "-m", "32", &url]);
+        let said = output(&mut command).success().stdout;
+        assert!(
+            said.contains(&format!("{requests} succeeded, 0 failed")),
+            "{said}"
+        );
+    };
+    load(320);
+    let Some((mut strace, counts)) = attach(&proxy, &strace) else {
+        return tools::skip(TEST, "strace may not attach here");
+    };
+    load(REQUESTS);
+    strace.signal(Signal::Int);
+    strace.exit();
+    let text = fs::read_to_string(&counts).unwrap();
+    let calls = summary(&text);
+    let sends = SENDS.iter().filter_map(|n| calls.get(*n)).sum::<u64>();
+    let each = sends as f64 / REQUESTS as f64;
+    // What counts the sends counts something.
+    assert!(sends > REQUESTS / 100, "{sends} sends\n{text}");
+    assert!(each <= 1.1, "{each} sends\n{text}");
 }
 
 #[test]

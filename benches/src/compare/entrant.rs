@@ -151,11 +151,7 @@ impl Entrant {
             generation: proxy.generation,
             dir: &proxy.dir,
         })?;
-        match proxy.found.peer.reload.signal {
-            Some(Word::Hup) => proxy.running.signal(Signal::HUP),
-            Some(Word::Usr2) => proxy.running.signal(Signal::USR2),
-            None => Ok(()),
-        }
+        proxy.nudge()
     }
 
     /// Whether new requests are served by the last table within a while: how many reloads that
@@ -166,18 +162,36 @@ impl Entrant {
         };
         let expected = proxy.generation.to_string();
         let host = proxy.scenario.request().host;
-        let end = Instant::now() + Duration::from_secs(10);
+        let begin = Instant::now();
+        let mut nudges = 0;
         loop {
             interrupt::check()?;
             let got = check::field(self.address, &host, "x-generation").unwrap_or_default();
             if got == expected {
                 return Ok(proxy.generation);
             }
-            if Instant::now() > end {
+            let waited = begin.elapsed().as_secs();
+            if waited > nudges {
+                // A signal that came while the one before was obeyed may have been lost with it.
+                nudges = waited;
+                proxy.nudge()?;
+            }
+            if waited >= 10 {
                 let what = format!("the reload had no effect: {got:?} instead of {expected}");
                 return Err(io::Error::other(what));
             }
             pause(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Proxy {
+    /// Tells it that there are other files, where it does not watch them.
+    fn nudge(&self) -> io::Result<()> {
+        match self.found.peer.reload.signal {
+            Some(Word::Hup) => self.running.signal(Signal::HUP),
+            Some(Word::Usr2) => self.running.signal(Signal::USR2),
+            None => Ok(()),
         }
     }
 }

@@ -40,8 +40,13 @@ pub(super) fn check(checker: &mut Checker<'_>, cluster: &Cluster) {
         let found = "found a PROXY header for connections that clients share";
         checker.problem_at("proxy_protocol", found, "`off`, or `protocol: http1`");
     }
+    if cluster.proxy_protocol != SendProxyProtocol::Off && cluster.tls.is_some() {
+        let found = "found a PROXY header for connections over TLS";
+        checker.problem_at("proxy_protocol", found, "`off`, or no `tls`");
+    }
     check_endpoints(&cluster.endpoints, checker);
     check_tcp(&cluster.tcp, checker);
+    super::tls::check_cluster(cluster, checker);
     check_balance(&cluster.balance, checker);
 }
 

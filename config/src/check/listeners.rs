@@ -25,6 +25,7 @@ pub(super) fn check(listener: &Listener, known: &Known<'_>, checker: &mut Checke
     }
     check_routes("routes", listener.routes.as_deref(), known.routes, checker);
     check_tcp(&listener.tcp, checker);
+    super::tls::check_listener(listener, checker);
     let tls_routes = listener.tls_routes.as_deref();
     check_routes("tls_routes", tls_routes, known.tls_routes, checker);
     checker.field("http", |checker| check_http(&listener.http, checker));

@@ -6,6 +6,7 @@ mod grpc;
 mod listeners;
 mod process;
 mod routes;
+mod tls;
 mod tls_routes;
 
 use std::collections::HashMap;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{ByteSize, DnsName, EndpointAddress, HeaderName, Http2Options, Name, TcpOptions, Text};
+use super::{
+    ByteSize, ClusterTls, DnsName, EndpointAddress, HeaderName, Http2Options, Name, TcpOptions,
+    Text,
+};
 
 crate::engine::model! {
     /// A named group of endpoints that serve the same thing.
@@ -20,7 +23,7 @@ crate::engine::model! {
         /// it; with hashing, in which its keys come to it one by one. `0s`: full weight at once.
         /// Why: most endpoints are as fast as the others when they say that they are ready.
         slow_start: Duration = Duration::ZERO;
-        /// How long connecting to one endpoint may take, over all its addresses.
+        /// How long connecting to one endpoint may take, over all its addresses, with the handshake of TLS.
         /// Why: Linkerd's value; within a data centre connecting takes milliseconds.
         connect_timeout: Duration = Duration::from_secs(1), in Duration::from_millis(1)..=Duration::from_mins(10);
         /// What is spoken to the endpoints.
@@ -47,17 +50,19 @@ crate::engine::model! {
         /// listener with `protocol: auto` names this cluster.
         /// Why: no setting should be needed for a database to greet at once.
         speaks_first: SpeaksFirst = SpeaksFirst::Learn;
+        /// TLS to the endpoints. Absent: none.
+        tls: Option<ClusterTls> = None;
         /// Socket options of TCP connections to the endpoints.
         tcp: TcpOptions = TcpOptions::default();
     }
 
     /// What is spoken to the endpoints of a cluster.
     pub enum UpstreamProtocol {
-        /// HTTP/1.1: one request at a time on a connection.
+        /// HTTP/1.1: one request at a time on a connection. With `tls` it is asked for (ALPN), and an endpoint that chooses nothing is taken to speak it.
         Http1 = "http1";
-        /// HTTP/2 by prior knowledge: many requests at a time on one connection. gRPC needs it.
+        /// HTTP/2 by prior knowledge, and with `tls` by ALPN: many requests at a time on one connection. gRPC needs it.
         Http2 = "http2";
-        /// Requests that come by HTTP/2 go on by HTTP/2, others by HTTP/1.1.
+        /// With `tls`: what the endpoint chooses (ALPN). Without: requests that come by HTTP/2 go on by HTTP/2, others by HTTP/1.1.
         Auto = "auto";
     }
 

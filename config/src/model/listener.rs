@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BindAddress, ByteSize, Cidr, Name, Text};
+use super::{BindAddress, ByteSize, Cidr, ListenerTls, Name, Text};
 
 crate::engine::model! {
     /// An address the proxy accepts connections on.
@@ -47,6 +47,8 @@ crate::engine::model! {
         /// Any connection: asked to leave (HTTP) or closed (TCP) at this age. `0s`: never.
         /// Why: long connections are often meant to be long.
         max_lifetime: Duration = Duration::ZERO;
+        /// TLS that is ended here. Absent: none is.
+        tls: Option<ListenerTls> = None;
         /// Socket options of accepted TCP connections.
         tcp: TcpOptions = TcpOptions::default();
         /// Limits and manners of HTTP.
@@ -145,9 +147,20 @@ crate::engine::model! {
         proxy_status: Option<bool> = None;
         /// Manners of HTTP/2.
         http2: Http2Options = Http2Options::default();
+        /// HTTP/2 streams that a client may reset, beside every second one of those it opens. Beyond it the connection ends with
+        /// `ENHANCE_YOUR_CALM` and the cause `http2_rapid_reset`. `trusted_proxies`, which carry many clients, may ten times as much.
+        /// Why: a client that changes its mind resets some; rapid reset (CVE-2023-44487) is thousands a second.
+        http2_resets: Rate = Rate { burst: 500, per_second: 100 };
+        /// HTTP/2 streams that a client's mistakes may make us reset, in the same way; cause `http2_provoked_resets`.
+        /// Why: a client makes mistakes or it does not; making us reset (CVE-2025-8671) costs what rapid reset does.
+        http2_provoked_resets: Rate = Rate { burst: 200, per_second: 20 };
     }
 
-    /// Manners of HTTP/2 (RFC 9113) on one side.
+    /// Manners of HTTP/2 (RFC 9113) on one side. What they can make us hold, at most: of a stream 64 KiB that wait for the socket,
+    /// one piece of 64 KiB that waits for the window, what its own window to us lets come, two heads of
+    /// `max_header_size`, and some 8 KiB beside; of a connection 64 KiB that wait for its socket, 16 KiB that it is read by, 4 KiB of
+    /// compression state each way, one header block of twice `max_header_size`, and 1,000 streams that are over. Bodies of all that wait
+    /// are bounded together by `mesh.limits.stream_buffers`.
     pub struct Http2Options {
         /// Streams at one time on one connection. A listener tells its clients; towards endpoints it
         /// holds beside the limit that they tell, and a further connection is made beyond it.
@@ -160,6 +173,40 @@ crate::engine::model! {
         /// The most that may be under way to us on one connection.
         /// Why: 10 Gbit/s over 13 ms.
         max_window: ByteSize = ByteSize(16 << 20), in ByteSize(65_535)..=ByteSize(1 << 30);
+        /// Frames that cost time and carry nothing.
+        frames: FrameRates = FrameRates::default();
+    }
+
+    /// How many frames a peer may send that cost time and carry nothing, on one connection. A client that sends more is
+    /// ended with `ENHANCE_YOUR_CALM`, an endpoint is left (`http2_upstream_flood`). Endpoints and `trusted_proxies`, which carry
+    /// many clients, may send ten times as much, except for SETTINGS.
+    pub struct FrameRates {
+        /// DATA without payload that does not end its stream.
+        /// Why: hardly anyone sends one (CVE-2019-9518).
+        empty_data: Rate = Rate { burst: 100, per_second: 20 };
+        /// SETTINGS, acknowledgements included.
+        /// Why: one at the start, and one when windows change (CVE-2019-9515).
+        settings: Rate = Rate { burst: 50, per_second: 5 };
+        /// PING, beside one for each DATA frame that we sent.
+        /// Why: peers measure the link with it; each has to be answered (CVE-2019-9512).
+        pings: Rate = Rate { burst: 100, per_second: 20 };
+        /// PRIORITY and `PRIORITY_UPDATE`, beside two for each stream.
+        /// Why: old browsers send some; we do nothing with them (CVE-2019-9513).
+        priorities: Rate = Rate { burst: 200, per_second: 20 };
+        /// `WINDOW_UPDATE`, beside four for each stream and one for each 256 bytes of DATA that we sent.
+        /// Why: one that opens a window by a byte costs as much as a large one (CVE-2019-9511).
+        window_updates: Rate = Rate { burst: 2_000, per_second: 500 };
+        /// Frames of types that are not known, and those that have no place, beside one for each stream.
+        /// Why: what is not known is to be ignored, and reading it takes time.
+        others: Rate = Rate { burst: 100, per_second: 20 };
+    }
+
+    /// How often something may happen.
+    pub struct Rate {
+        /// So many at once, after a quiet time.
+        burst: u32, in 10..=1_000_000;
+        /// So many in the long run.
+        per_second: u32, in 1..=1_000_000;
     }
 }
 

@@ -33,6 +33,11 @@ crate::engine::model! {
         /// Downstream connections over all listeners; further ones are closed at once and counted.
         /// Why: idle ones take 1.1 KiB each, so that all of them fit into 80 MiB.
         connections: u32 = 65_536, in 1..=10_000_000;
+        /// TLS handshakes with clients at one time, over all listeners; each worker has its share. Further ones wait, as long as their
+        /// `handshake_timeout` lets them. A connection counts from the end of its first message (`ClientHello`).
+        /// A change takes effect at the next start.
+        /// Why: each takes about 30 KiB and 0.2 ms; who is served late had better not begin.
+        handshakes: u32 = 1_024, in 1..=1_000_000;
         /// Idle buffers each worker keeps for the next connection.
         /// A change takes effect at the next start.
         /// Why: a burst of connections finds its buffers ready, and an idle process stays small.
@@ -43,7 +48,8 @@ crate::engine::model! {
         /// Why: a slow receiver must not hold the memory of all others.
         bulk_buffers: ByteSize = ByteSize(16 << 20), in ByteSize(1 << 20)..=ByteSize(4 << 30);
         /// Memory for pieces of bodies on HTTP/2 streams whose receivers are behind, over all connections; each
-        /// worker has its share. Beyond it a stream that falls behind is reset.
+        /// worker has its share. From a quarter of it on reads are small; beyond it the stream that has waited
+        /// longest, or the client that reads nothing from its socket, is ended with the cause `stream_buffers_full`.
         /// A change takes effect at the next start.
         /// Why: a thousand streams, each with all that its first window lets come.
         stream_buffers: ByteSize = ByteSize(64 << 20), in ByteSize(1 << 20)..=ByteSize(4 << 30);

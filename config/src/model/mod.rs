@@ -9,6 +9,7 @@ mod listener;
 mod mesh;
 mod route;
 mod scalar;
+mod tls;
 mod tls_route;
 
 pub use cluster::*;
@@ -17,9 +18,10 @@ pub use mesh::*;
 pub use route::*;
 pub use scalar::{
     BindAddress, ByteSize, Cidr, DnsName, EndpointAddress, HeaderName, HeaderValue, HostPattern,
-    LogOutput, Name, PathText, Pattern, Percent, Text, Workers,
+    InvalidId, LogOutput, Name, PathText, Pattern, Percent, SpiffeId, Text, TrustDomain, Workers,
 };
 pub(crate) use scalar::{is_host, is_token};
+pub use tls::*;
 pub use tls_route::*;
 
 crate::engine::model! {

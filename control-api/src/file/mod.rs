@@ -4,7 +4,6 @@
 //! that are swapped, and links anywhere in the path, such as the `..data` of a Kubernetes
 //! `ConfigMap`. What counts is the content: a file that was only touched is no change.
 
-mod changes;
 mod read;
 #[cfg(target_os = "linux")]
 #[path = "watch.rs"]
@@ -23,7 +22,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use changes::FileChanges;
 use read::{Content, Signature};
 use watch::{Change, Watch};
 

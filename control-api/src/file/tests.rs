@@ -268,26 +268,3 @@ async fn a_pipe_is_read_once() {
     let quiet = tokio::time::timeout(GONE * 2, source.next()).await;
     assert!(quiet.is_err(), "{quiet:?}");
 }
-
-#[tokio::test]
-async fn changes_are_told_without_reading() {
-    let scratch = Scratch::new();
-    scratch.write("a", "one");
-    scratch.write("b", "one");
-    symlink("a", scratch.at("x")).unwrap();
-    let mut changes = FileChanges::new(scratch.at("x"));
-    let quiet = tokio::time::timeout(Duration::from_millis(50), changes.changed()).await;
-    assert!(quiet.is_err(), "{quiet:?}");
-    // Written, replaced, led elsewhere, gone, and back.
-    scratch.write("a", "two, in place");
-    within(POLL, changes.changed()).await;
-    scratch.replace("a", "three");
-    within(POLL, changes.changed()).await;
-    symlink("b", scratch.at("y")).unwrap();
-    fs::rename(scratch.at("y"), scratch.at("x")).unwrap();
-    within(POLL, changes.changed()).await;
-    fs::remove_file(scratch.at("b")).unwrap();
-    within(POLL, changes.changed()).await;
-    scratch.write("b", "four");
-    within(POLL, changes.changed()).await;
-}

@@ -321,7 +321,7 @@ impl Key {
             bind: listener.bind.clone(),
             backlog: listener.backlog,
             tcp,
-            client_first: is_tcp && (declared || announced),
+            client_first: is_tcp && (declared || announced || listener.tls.is_some()),
         }
     }
 }

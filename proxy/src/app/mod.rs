@@ -5,6 +5,7 @@
 //! and the way out ([`leave`]). Workers carry traffic and hear of it by orders.
 
 mod apply;
+mod certificates;
 mod faces;
 mod leave;
 mod next;
@@ -40,6 +41,7 @@ use crate::{
     snapshot::Snapshot,
     sys,
     telemetry::{access_log::AccessLog, log::LogControl, registry::Metrics},
+    tls::Watched,
     worker,
 };
 
@@ -100,6 +102,12 @@ struct App {
     access_log: Option<(model::AccessLog, AccessLog)>,
     /// What serves next, when its names are resolved.
     next: Option<Next>,
+    /// Certificates and keys as they are now, where they are not those that serve.
+    changed_files: Option<Watched>,
+    /// The same, where they were refused: once is enough.
+    refused_files: Option<Watched>,
+    /// The newest text of the configuration was refused.
+    text_refused: bool,
     /// Earlier tables that connections may still look at.
     retired: Vec<Arc<Snapshot>>,
 }
@@ -160,6 +168,7 @@ async fn serve(options: Options) -> Result<Exit, String> {
             _ = watchdog.tick() => {
                 app.let_go_of_tables();
                 app.give_memory_back();
+                app.look_at_files();
                 if app.has_lost_a_worker() {
                     tracing::error!("a worker died: the process ends, since it cannot serve its share");
                     return Ok(Exit::Broken);
@@ -223,10 +232,13 @@ impl App {
             probes: None,
             access_log: None,
             next: None,
+            changed_files: None,
+            refused_files: None,
+            text_refused: false,
             retired: Vec::new(),
         };
         app.open_faces(&first.config)?;
-        app.next = Some(app.plan(first)?);
+        app.next = Some(app.plan(Arc::new(first))?);
         Ok(app)
     }
 

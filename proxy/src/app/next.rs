@@ -19,6 +19,7 @@ use crate::{
     control::dns::{self, DnsTask},
     snapshot::{self, Snapshot},
     timer::now,
+    tls,
 };
 
 /// Where to say that a configuration serves, or what is wrong with it.
@@ -35,7 +36,7 @@ pub(super) struct Next {
     latest: Instant,
     asked: Vec<Asked>,
     /// A newer file was refused meanwhile.
-    outdated: bool,
+    pub(super) outdated: bool,
 }
 
 /// A name being resolved for a cluster.
@@ -77,9 +78,10 @@ impl App {
         let planned = text
             .map_err(|error| format!("{}: {error}", path.display()))
             .and_then(|text| read(&text, path))
-            .and_then(|loaded| self.plan(loaded));
+            .and_then(|loaded| self.plan(Arc::new(loaded)));
         match planned {
             Ok(mut next) => {
+                self.text_refused = false;
                 next.asked.extend(asked);
                 if let Some(earlier) = self.next.take() {
                     next.supersede(earlier);
@@ -87,6 +89,7 @@ impl App {
                 self.next = Some(next);
             }
             Err(problems) => {
+                self.text_refused = true;
                 self.refuse(&problems);
                 if let Some(next) = &mut self.next {
                     next.outdated = true;
@@ -99,9 +102,10 @@ impl App {
     }
 
     /// Builds the table after the one that serves, and asks for its names.
-    pub(super) fn plan(&self, loaded: Loaded) -> Result<Next, String> {
+    pub(super) fn plan(&self, loaded: Arc<Loaded>) -> Result<Next, String> {
         let previous = self.process.table.load_full();
-        let snapshot = snapshot::build(Arc::new(loaded), &previous, &self.metrics, now())?;
+        let tls = tls::Table::read(&loaded.config, &previous.tls)?;
+        let snapshot = snapshot::build(loaded, tls, &previous, &self.metrics, now())?;
         let settings = &snapshot.source.config.mesh.dns;
         let now = Instant::now();
         Ok(Next {
@@ -171,7 +175,7 @@ impl App {
         result
     }
 
-    fn refuse(&self, problems: &str) {
+    pub(super) fn refuse(&self, problems: &str) {
         self.metrics.config_rejected();
         self.shown.rejected(problems);
         tracing::error!("the new configuration is refused, the last good one stays");

@@ -21,9 +21,10 @@ use crate::{
     telemetry::{
         cells::Counter,
         log::LogControl,
-        registry::{Metrics, SystemStats},
+        registry::{CertificateState, Metrics, SystemStats},
     },
     timer::now,
+    tls::Certificate,
 };
 
 /// Shared with the tasks that answer.
@@ -105,6 +106,18 @@ impl Shown {
         drop(before);
     }
 
+    fn certificates(&self) -> Vec<CertificateState> {
+        let table = self.process.table.load();
+        let all = table.tls.certificates().into_iter();
+        all.map(|(scope, name, it)| CertificateState {
+            scope,
+            name: name.to_owned(),
+            file: it.file.to_string(),
+            expires: it.life.not_after.as_secs(),
+        })
+        .collect()
+    }
+
     /// Resolutions of names since the start, successful and failed.
     fn resolutions(&self) -> (u64, u64) {
         let state = self.state();
@@ -128,6 +141,12 @@ fn show_cluster(cluster: &Cluster, resolving: Option<&Arc<Resolving>>) -> Value 
         "connect_failures": sum(|c| c.connect_failures.value()),
         "resent": sum(|c| c.resent.value()),
     });
+    if let (Ok(Some(tls)), Some(object)) = (cluster.tls(), shown.as_object_mut()) {
+        object.insert(
+            "certificate".into(),
+            tls.certificate().map(certificate).into(),
+        );
+    }
     if let (Some(resolving), Some(object)) = (resolving, shown.as_object_mut()) {
         let state = resolving.task.state();
         object.insert(
@@ -152,6 +171,14 @@ fn endpoint(endpoint: &Arc<Endpoint>) -> Value {
         "requests": endpoint.requests(),
         "failures": endpoint.failures(),
         "latency_ms": endpoint.latency(now()).map(|l| l.as_secs_f64() * 1e3),
+    })
+}
+
+fn certificate(it: &Certificate) -> Value {
+    json!({
+        "file": &*it.file,
+        "names": it.names.hosts().collect::<Vec<_>>(),
+        "expires": it.life.not_after.as_secs(),
     })
 }
 
@@ -213,7 +240,13 @@ impl View for Shown {
         table
             .listeners
             .iter()
-            .map(|l| json!({ "name": &*l.name, "address": address(&l.name), "connections": l.open.load(Relaxed), "limit": l.config.max_connections }))
+            .map(|l| {
+                let mut shown = json!({ "name": &*l.name, "address": address(&l.name), "connections": l.open.load(Relaxed), "limit": l.config.max_connections });
+                if let (Some(tls), Some(object)) = (&l.ends_tls, shown.as_object_mut()) {
+                    object.insert("certificates".into(), tls.certificates().map(certificate).collect());
+                }
+                shown
+            })
             .collect()
     }
 
@@ -227,6 +260,7 @@ impl View for Shown {
             dns_resolved,
             dns_failed,
             log_lost: self.log.as_ref().map_or(0, LogControl::lost),
+            certificates: self.certificates(),
         };
         self.metrics.encode(system, out);
     }

@@ -23,16 +23,17 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use outrigger_config::model;
 use tokio::sync::Notify;
 
 use self::endpoint::Endpoint;
 pub(crate) use self::set::{EndpointSet, EndpointSpec};
 use crate::{
-    error::Cause,
+    error::{Cause, Failure},
     message::RequestView,
     telemetry::metrics::{Cells, ClusterCells},
+    tls::ClientTls,
 };
 
 /// A cluster. Lives on over reloads that do not change it; its endpoints may change inside it.
@@ -47,6 +48,8 @@ pub(crate) struct Cluster {
     /// replacement: endpoints of the cluster that this one follows, to be taken over by address.
     replacing: Mutex<Option<Arc<EndpointSet>>>,
     refresh: Refresh,
+    /// How new connections are encrypted; changes with the files that it was made of.
+    tls: ArcSwapOption<ClientTls>,
 }
 
 /// The wish that the endpoints' names be resolved anew.
@@ -128,6 +131,7 @@ impl Cluster {
             endpoints: ArcSwap::from_pointee(EndpointSet::new(members, &config)),
             replacing: Mutex::new(known),
             refresh: Refresh::default(),
+            tls: ArcSwapOption::empty(),
             config,
         }
     }
@@ -138,6 +142,24 @@ impl Cluster {
         self.config.name == config.name
             && self.config.tcp == config.tcp
             && self.config.proxy_protocol == config.proxy_protocol
+            && self.config.tls == config.tls
+    }
+
+    /// New connections are encrypted like this from now on.
+    pub(crate) fn set_tls(&self, tls: Option<Arc<ClientTls>>) {
+        self.tls.store(tls);
+    }
+
+    /// How a new connection is encrypted, if it is.
+    ///
+    /// # Errors
+    /// It must be, and nothing is there to do it with: it is not made then.
+    pub(crate) fn tls(&self) -> Result<Option<Arc<ClientTls>>, Failure> {
+        match (&self.config.tls, self.tls.load_full()) {
+            (None, _) => Ok(None),
+            (Some(_), Some(tls)) => Ok(Some(tls)),
+            (Some(_), None) => Err(Failure::new(Cause::BadRoute, "no certificates for TLS")),
+        }
     }
 
     /// Whether a request, which came by HTTP/2 or not, goes to the endpoints by HTTP/2.
@@ -147,6 +169,11 @@ impl Cluster {
             model::UpstreamProtocol::Http2 => true,
             model::UpstreamProtocol::Auto => came_by_http2,
         }
+    }
+
+    /// Whether endpoints choose what is spoken (ALPN).
+    pub(crate) fn lets_choose(&self) -> bool {
+        self.config.tls.is_some() && self.config.protocol == model::UpstreamProtocol::Auto
     }
 
     /// Whether connections begin with a PROXY header, and so belong to one client each.
@@ -174,6 +201,7 @@ impl Cluster {
             proxy_protocol,
             tcp,
             speaks_first,
+            tls,
         } = config;
         let own = &self.config;
         own.name == *name
@@ -190,6 +218,7 @@ impl Cluster {
             && own.proxy_protocol == *proxy_protocol
             && own.tcp == *tcp
             && own.speaks_first == *speaks_first
+            && own.tls == *tls
     }
 
     /// Takes on the endpoints of a configuration that this cluster [`Self::can_become`]. Returns

@@ -13,10 +13,14 @@ use std::{
 };
 
 use clap::Subcommand;
+use outrigger_config::model::{SpiffeId, TrustDomain};
 use rustls::pki_types::UnixTime;
 
 use super::print;
-use crate::identity::{Authority, Made, SpiffeId, TrustDomain, read_secret};
+use crate::{
+    identity::{Authority, Made},
+    tls::read_secret,
+};
 
 const LEARN: &str = "\
 A mesh in four lines:

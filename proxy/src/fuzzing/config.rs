@@ -26,7 +26,13 @@ pub fn config(data: &[u8]) {
                     assert_eq!(loaded.hash, again.hash, "{json}");
                 }
                 let metrics = Metrics::new(1, 16);
-                let built = snapshot::build(Arc::new(loaded), &Snapshot::empty(), &metrics, 0);
+                let built = snapshot::build(
+                    Arc::new(loaded),
+                    crate::tls::Table::default(),
+                    &Snapshot::empty(),
+                    &metrics,
+                    0,
+                );
                 built.unwrap_or_else(|problem| panic!("valid, and not built: {problem}\n{text}"));
             }
             Err(problems) => {

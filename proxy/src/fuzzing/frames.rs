@@ -1,12 +1,15 @@
 //! HTTP/2 frames: the same however they are split, and judged alike.
 
+use std::sync::LazyLock;
+
 use super::show;
 use crate::h2::{
+    self,
     abuse::{Flood, Judge, Limits, Role},
     meter::{Fate, Head, Kind, Meter, PREFACE},
 };
 
-const LIMITS: Limits = Limits::strangers(1_024);
+static LIMITS: LazyLock<Limits> = LazyLock::new(|| h2::usual(1_024));
 
 /// A connection's bytes, whole and in pieces. The first byte chooses who sends them, the second
 /// the pieces.

@@ -16,14 +16,19 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+#[cfg(test)]
+use self::tests::Tally;
 use super::{
     abuse::{Flood, Judge, Limits, Role},
     meter::{Fate, Kind, Meter},
+    queue::Queue,
 };
 use crate::{
-    net::{buffer::Buffer, stream::Stream},
+    error::{Cause, Failure},
+    net::{behind::Behind, buffer::Buffer, stream::Stream},
     timer::now,
 };
 
@@ -46,6 +51,9 @@ impl Default for Bounds {
         }
     }
 }
+
+/// The end of the GOAWAY by which h2 refuses headers that grow when they are decoded.
+const HEADERS_TOO_LARGE: &[u8] = b"header_list_way_too_large";
 
 /// What a frame takes to process, in bytes of DATA that take as long.
 pub(crate) const FRAME_COST: usize = 512;
@@ -87,18 +95,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) bounds: Bounds,
     pub(crate) limits: &'a Limits,
     pub(crate) spare: &'a Spare,
-}
-
-/// Frames and bytes that went through a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    /// By kind; see [`Kind::ALL`].
-    pub(crate) received: [u64; Kind::ALL.len()],
-    pub(crate) sent: [u64; Kind::ALL.len()],
-    pub(crate) bytes_received: u64,
-    pub(crate) bytes_sent: u64,
-    /// System calls that sent something.
-    pub(crate) sends: u64,
+    /// What all payload counts against that waits for its socket.
+    pub(crate) behind: &'a Behind,
 }
 
 /// A connection's bytes, as the h2 crate has them.
@@ -115,6 +113,10 @@ const PENDING_RESETS: usize = 1_000;
 /// is forgotten makes h2 reset it anew, and the peer is blamed.
 const REMEMBERED_RESETS: usize = 1_000;
 
+/// What h2 may hold of one stream's payload, which its window and ours let it have, until it is
+/// written: as much as is collected for one send.
+const SEND_BUFFER: usize = 64 * 1024;
+
 /// A server's settings of h2 to begin with. What h2 counts over a connection's whole life would
 /// end one that lives for weeks; the judge of its [`Link`] holds rates instead.
 pub(crate) fn server() -> h2::server::Builder {
@@ -122,7 +124,8 @@ pub(crate) fn server() -> h2::server::Builder {
     builder
         .max_local_error_reset_streams(None)
         .max_pending_accept_reset_streams(PENDING_RESETS)
-        .max_concurrent_reset_streams(REMEMBERED_RESETS);
+        .max_concurrent_reset_streams(REMEMBERED_RESETS)
+        .max_send_buffer_size(SEND_BUFFER);
     builder
 }
 
@@ -133,6 +136,7 @@ pub(crate) fn client() -> h2::client::Builder {
         .max_local_error_reset_streams(None)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_concurrent_reset_streams(REMEMBERED_RESETS)
+        .max_send_buffer_size(SEND_BUFFER)
         .enable_push(false);
     builder
 }
@@ -149,6 +153,7 @@ pub(crate) fn link(parts: Parts<'_>) -> (Link, Handle) {
             bounds: parts.bounds,
             spare: parts.spare.clone(),
             failed: None,
+            blocked_at: None,
             meter: Meter::new(parts.role == Role::Client),
         },
         inbound: Meter::new(parts.role == Role::Server),
@@ -156,7 +161,10 @@ pub(crate) fn link(parts: Parts<'_>) -> (Link, Handle) {
         role: parts.role,
         judge: Judge::new(parts.role, parts.limits, now()),
         flood: None,
+        bomb: false,
         received: 0,
+        queue: Queue::new(parts.behind),
+        #[cfg(test)]
         tally: Tally::default(),
     }));
     (Link(Rc::clone(&inner)), Handle(inner))
@@ -173,7 +181,11 @@ struct Inner {
     role: Role,
     judge: Judge,
     flood: Option<Flood>,
+    /// Whether h2 told the peer that its headers grow too large when they are decoded.
+    bomb: bool,
     received: u64,
+    queue: Queue,
+    #[cfg(test)]
     tally: Tally,
 }
 
@@ -184,6 +196,8 @@ struct Outbound {
     spare: Spare,
     /// Once sending failed, it fails.
     failed: Option<ErrorKind>,
+    /// Since when the socket takes nothing.
+    blocked_at: Option<u64>,
     meter: Meter,
 }
 
@@ -196,11 +210,53 @@ impl Handle {
         inner.poll_send_collected(cx)
     }
 
+    /// What payload for this connection is lined up in.
+    pub(crate) fn queue(&self) -> Queue {
+        self.0.borrow().queue.clone()
+    }
+
+    /// Since when the peer takes nothing of what waits for it.
+    pub(crate) fn blocked_at(&self) -> Option<u64> {
+        self.0.borrow().outbound.blocked_at
+    }
+
+    /// The peer is behind: what waits for it is at the disposal of others. `false`: they need it,
+    /// and the task is to end the connection.
+    pub(crate) fn wait(&self, cx: &Context<'_>) -> bool {
+        let inner = self.0.borrow();
+        let collected = inner.outbound.collected.capacity();
+        inner.queue.wait(collected, cx.waker())
+    }
+
+    /// The peer has caught up.
+    pub(crate) fn go_on(&self) {
+        self.0.borrow().queue.go_on();
+    }
+
     /// What the peer did too much of. Nothing more is read then: where a client connected to us
     /// the task is to shut down with `ENHANCE_YOUR_CALM`; where we connected h2 is told that the
     /// connection failed.
     pub(crate) fn flood(&self) -> Option<Flood> {
         self.0.borrow().flood
+    }
+
+    /// Why h2 ended the connection by itself, where the peer is to blame and was told so by GOAWAY.
+    pub(crate) fn failure(&self, error: &h2::Error) -> Option<Failure> {
+        let inner = self.0.borrow();
+        if !(error.is_go_away() && error.is_library()) {
+            return None;
+        }
+        let flood = match error.reason()? {
+            Reason::ENHANCE_YOUR_CALM if inner.bomb => Some(Flood::HeaderBlock),
+            // Of what h2 limits in all others our own limits are reached first.
+            Reason::ENHANCE_YOUR_CALM => Some(Flood::SmallData),
+            _ => None,
+        };
+        Some(match (flood, inner.role) {
+            (Some(flood), role) => Failure::new(flood.cause(role), flood.detail()),
+            (None, Role::Server) => Failure::new(Cause::Http2ProtocolError, detail(error)),
+            (None, Role::Client) => Failure::new(Cause::BadResponse, detail(error)),
+        })
     }
 
     /// Bytes that h2 wrote and the peer has not taken.
@@ -217,7 +273,7 @@ impl Handle {
 
     /// What went through since this was asked last.
     #[cfg(test)]
-    pub(crate) fn take_tally(&self) -> Tally {
+    fn take_tally(&self) -> Tally {
         mem::take(&mut self.0.borrow_mut().tally)
     }
 
@@ -225,6 +281,17 @@ impl Handle {
     #[cfg(test)]
     pub(crate) fn into_stream(self) -> Option<Stream> {
         Rc::into_inner(self.0).map(|inner| inner.into_inner().stream)
+    }
+}
+
+/// An error of the connection (RFC 9113 section 7) in words.
+fn detail(error: &h2::Error) -> &'static str {
+    match error.reason() {
+        Some(Reason::FLOW_CONTROL_ERROR) => "broken flow control of HTTP/2",
+        Some(Reason::FRAME_SIZE_ERROR) => "HTTP/2 frame of a wrong size",
+        Some(Reason::COMPRESSION_ERROR) => "broken compression of headers",
+        Some(Reason::STREAM_CLOSED) => "frame on a closed stream",
+        _ => "broken rules of HTTP/2",
     }
 }
 
@@ -266,27 +333,18 @@ impl Inner {
 
     /// Looks at what came and returns how much of it goes on.
     fn judge(&mut self, fresh: &mut [u8]) -> usize {
-        let Self {
-            inbound,
-            judge,
-            flood,
-            received,
-            tally,
-            ..
-        } = self;
+        let (judge, flood) = (&mut self.judge, &mut self.flood);
         let (mut frames, came) = (0, fresh.len());
-        let goes_on = inbound.feed(fresh, |head| {
+        let goes_on = self.inbound.feed(fresh, |head| {
             frames += 1;
-            if let Some(count) = tally.received.get_mut(head.kind as usize) {
-                *count += 1;
-            }
+            #[cfg(test)]
+            self.tally.received(head);
             judge.received(head, now).unwrap_or_else(|found| {
                 *flood = Some(found);
                 Fate::Stop
             })
         });
-        *received += came as u64;
-        tally.bytes_received += came as u64;
+        self.received += came as u64;
         self.left = self.left.saturating_sub(came + frames * FRAME_COST);
         goes_on
     }
@@ -356,11 +414,16 @@ impl Inner {
 
     /// Books the outcome of a send.
     fn sent(&mut self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        let failed = match ready!(sent) {
+        let Poll::Ready(sent) = sent else {
+            self.outbound.blocked_at.get_or_insert_with(now);
+            return Poll::Pending;
+        };
+        self.outbound.blocked_at = None;
+        let failed = match sent {
             Ok(0) => ErrorKind::WriteZero.into(),
             Ok(n) => {
-                self.tally.sends += 1;
-                self.tally.bytes_sent += n as u64;
+                #[cfg(test)]
+                self.tally.send(n);
                 return Poll::Ready(Ok(n));
             }
             Err(error) => error,
@@ -372,21 +435,18 @@ impl Inner {
 
     /// Looks at what h2 sends: its own replies are where a peer's tricks show.
     fn watch(&mut self, bytes: &[u8]) {
-        let Self {
-            outbound,
-            judge,
-            flood,
-            tally,
-            ..
-        } = self;
-        outbound.meter.watch(bytes, |head| {
-            if let Some(count) = tally.sent.get_mut(head.kind as usize) {
-                *count += 1;
-            }
+        let (judge, flood) = (&mut self.judge, &mut self.flood);
+        let mut leaving = false;
+        self.outbound.meter.watch(bytes, |head| {
+            #[cfg(test)]
+            self.tally.sent(head);
+            leaving |= head.kind == Kind::GoAway;
             if let Err(found) = judge.sent(head, now) {
                 flood.get_or_insert(found);
             }
         });
+        // Nothing follows the last GOAWAY. h2 tells its reason to the peer and not to us.
+        self.bomb |= leaving && bytes.ends_with(HEADERS_TOO_LARGE);
     }
 }
 

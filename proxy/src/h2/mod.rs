@@ -11,6 +11,7 @@ pub(crate) mod io;
 mod lines;
 mod map;
 pub(crate) mod meter;
+mod queue;
 mod request;
 mod response;
 mod settings;
@@ -23,8 +24,11 @@ mod vector_tests;
 
 pub(crate) use self::{
     bdp::Bdp,
+    queue::{Piece, Queue},
     request::{read_request, write_request},
     response::{own_response, read_response, read_switch, write_response},
-    settings::{bdp, client_builder, connection_window, server_builder},
+    settings::{
+        bdp, client_builder, connection_window, of_client, of_endpoint, server_builder, usual,
+    },
     trailers::{grpc_status, keep_allowed, read_trailers, write_trailers},
 };

@@ -1,7 +1,11 @@
 //! What we tell an HTTP/2 peer of ourselves, and what we bound it by.
 
-use super::{Bdp, io};
-use outrigger_config::model::Http2Options;
+use super::{
+    Bdp,
+    abuse::{self, Limits},
+    io,
+};
+use outrigger_config::model::{FrameRates, Http2Options, Rate};
 
 pub(crate) fn server_builder(settings: &Http2Options, head: u32) -> h2::server::Builder {
     let mut builder = io::server();
@@ -36,4 +40,52 @@ pub(crate) fn connection_window(settings: &Http2Options) -> u32 {
 pub(crate) fn bdp(ping: Option<h2::PingPong>, settings: &Http2Options) -> Option<Bdp> {
     let (first, most) = (settings.initial_window.0, settings.max_window.0);
     ping.map(|ping| Bdp::new(ping, first as u32, most.max(first) as u32))
+}
+
+/// What a client may send. `many`: it carries many clients.
+pub(crate) fn of_client(
+    settings: &Http2Options,
+    [resets, provoked_resets]: [&Rate; 2],
+    head: u32,
+    many: bool,
+) -> Limits {
+    let limits = limits(&settings.frames, [resets, provoked_resets], head);
+    if many { limits.of_many() } else { limits }
+}
+
+/// What an endpoint may send. It is ours to choose whom we connect to. Its resets harm nobody, and
+/// are not limited.
+pub(crate) fn of_endpoint(settings: &Http2Options, head: u32) -> Limits {
+    const UNUSED: Rate = Rate {
+        burst: u32::MAX,
+        per_second: u32::MAX,
+    };
+    limits(&settings.frames, [&UNUSED; 2], head).of_many()
+}
+
+fn limits(frames: &FrameRates, [resets, provoked_resets]: [&Rate; 2], head: u32) -> Limits {
+    let rate = |rate: &Rate| abuse::Rate {
+        burst: rate.burst,
+        per_second: rate.per_second,
+    };
+    let limits = Limits {
+        resets: rate(resets),
+        provoked_resets: rate(provoked_resets),
+        empty_data: rate(&frames.empty_data),
+        settings: rate(&frames.settings),
+        pings: rate(&frames.pings),
+        priorities: rate(&frames.priorities),
+        window_updates: rate(&frames.window_updates),
+        others: rate(&frames.others),
+        continuations: 0,
+        header_block: 0,
+    };
+    limits.of_blocks(head)
+}
+
+/// The limits of a listener without settings.
+pub(crate) fn usual(head: u32) -> Limits {
+    let http = outrigger_config::model::HttpOptions::default();
+    let resets = [&http.http2_resets, &http.http2_provoked_resets];
+    of_client(&http.http2, resets, head, false)
 }

@@ -14,7 +14,7 @@ use super::{
     grpc,
     head::{self, Lost},
     patience::Patience,
-    reach::{Failed, Tried, acquire, begin, carrier, pick, session_endpoint, want},
+    reach::{Failed, Tried, acquire, begin, by, carrier, pick, session_endpoint, want},
     record::Ledger,
     sides::{ClientStream, Upstream},
     transfer::{Carrier, Transfer},
@@ -30,7 +30,8 @@ use crate::{
     route::Rule,
     shared::{BUFFER, State},
     timer::now,
-    upstream::Origin,
+    tls::Offer,
+    upstream::{Origin, Want},
 };
 
 /// A request under way: the endpoint's side, and what is left to send.
@@ -96,9 +97,13 @@ async fn one_try(
     let in_flight = endpoint.start();
     let worker = Rc::clone(&conn.worker);
     let private = cluster.is_greeted();
-    let want = want(&worker, cluster, endpoint, private, began);
+    let want = want(&worker, cluster, endpoint, private, Offer::Http1, began);
+    let carrier = match carrier(conn, state, cluster) {
+        Some(carrier) => carrier,
+        None => learn(conn, state, ledger, want, &in_flight, patience).await?,
+    };
     let (mut upstream, mut upload, origin);
-    if carrier(cluster, state.request.version) == Carrier::Http1 {
+    if carrier == Carrier::Http1 {
         let acquiring = worker.pools.acquire(want);
         let connection;
         (connection, origin) =
@@ -111,7 +116,8 @@ async fn one_try(
         };
         ledger.up_sent += upload.waiting();
     } else {
-        let acquiring = worker.pools.acquire_stream(want);
+        let offer = Offer::Http2;
+        let acquiring = worker.pools.acquire_stream(Want { offer, ..want });
         let lease;
         (lease, origin) =
             acquire(conn, state, ledger, began, &in_flight, patience, acquiring).await?;
@@ -133,7 +139,7 @@ async fn one_try(
             response,
             send,
             recv: None,
-            _lease: lease,
+            lease,
         }));
     }
     let outcome = head::head(conn, state, cluster, &mut upstream, &mut upload, patience).await;
@@ -165,6 +171,24 @@ async fn one_try(
             Err(failed(state, ledger, &lost, how, upload, kept))
         }
     }
+}
+
+/// What an endpoint speaks that may choose.
+async fn learn(
+    conn: &mut Conn,
+    state: &mut State,
+    ledger: &mut Ledger,
+    want: Want<'_>,
+    in_flight: &InFlight,
+    patience: &mut Patience,
+) -> Result<Carrier, Failed> {
+    let worker = Rc::clone(&conn.worker);
+    if let Some(http2) = worker.pools.learned(&want) {
+        return Ok(by(http2));
+    }
+    let learning = Box::pin(worker.pools.learn(want));
+    let learned = acquire(conn, state, ledger, want.now, in_flight, patience, learning).await?;
+    Ok(by(learned))
 }
 
 fn never_sent(failure: crate::error::Failure) -> Failed {

@@ -50,7 +50,13 @@ pub(super) async fn response(
         in_flight,
         mut upload,
     } = exchange;
-    edit(state, rule, backend, &in_flight.endpoint);
+    edit(
+        state,
+        rule,
+        backend,
+        &in_flight.endpoint,
+        conn.secured.is_some(),
+    );
     let (mut pump, delivery) = begin(conn, state, ledger, &upstream, &upload)?;
     let mut close = delivery.close;
     let mut turns = 0_u32;
@@ -159,13 +165,13 @@ fn begin(
     }
     ledger.status = state.response.status;
     let rest = if end { Body::None } else { state.response.body };
-    let plan = plan(conn, rest, encoding);
+    let plan = plan(conn, rest, encoding, close);
     let (from, to) = (upstream.carrier(), conn.side.carrier());
     Ok((Transfer::new(from, to, plan, out), delivery))
 }
 
 /// How the response's body is moved.
-fn plan(conn: &Conn, body: Body, encoding: Encoding) -> Plan {
+fn plan(conn: &Conn, body: Body, encoding: Encoding, last: bool) -> Plan {
     Plan {
         body,
         encoding,
@@ -175,6 +181,7 @@ fn plan(conn: &Conn, body: Body, encoding: Encoding) -> Plan {
         },
         most: u64::MAX,
         from_upstream: true,
+        last,
         budget: conn.worker.budget.clone(),
         behind: conn.worker.behind.clone(),
     }
@@ -233,6 +240,7 @@ fn edit(
     rule: &Rule,
     backend: &Backend,
     endpoint: &crate::cluster::endpoint::Endpoint,
+    is_secure: bool,
 ) {
     let mut edits = std::mem::take(&mut state.response_edits);
     let view = state.answer();
@@ -256,7 +264,7 @@ fn edit(
             head: &state.request,
         };
         if request.cookie(session.cookie.as_bytes()) != Some(endpoint.token().as_bytes()) {
-            set_cookie(session, endpoint.token(), &mut edits);
+            set_cookie(session, endpoint.token(), is_secure, &mut edits);
         }
     }
     if reply::lacks_date(view.head) {
@@ -266,13 +274,14 @@ fn edit(
 }
 
 /// Names the endpoint to a client that should come back to it (GEP-1619). Not readable by
-/// scripts; `Secure` would keep it off the plain connections we serve.
-fn set_cookie(session: &Session, token: &str, edits: &mut Edits) {
+/// scripts, and where it came over TLS not sent without. On plain connections `Secure` would keep it off them.
+fn set_cookie(session: &Session, token: &str, is_secure: bool, edits: &mut Edits) {
+    let secure = if is_secure { "; Secure" } else { "" };
     let age = session
         .max_age
         .map_or_else(String::new, |age| format!("; Max-Age={}", age.as_secs()));
     let value = format!(
-        "{}={token}; Path={}; HttpOnly; SameSite=Lax{age}",
+        "{}={token}; Path={}; HttpOnly; SameSite=Lax{secure}{age}",
         session.cookie, session.path
     );
     edits.add("Set-Cookie", value.as_bytes());
@@ -295,7 +304,12 @@ fn poll_relay(
             if let (Broken::Reset(reason), Downstream::Http2(stream)) = (broken, &mut conn.side) {
                 stream.reason = reason;
             }
-            return Poll::Ready(Err(why(broken)));
+            // Where we ended the endpoint's connection, that is the cause.
+            let ours = match (broken, &*upstream) {
+                (Broken::Reset(_), Upstream::Http2(stream)) => stream.lease.why(),
+                _ => None,
+            };
+            return Poll::Ready(Err(ours.unwrap_or_else(|| why(broken))));
         }
         Poll::Pending => {}
     }
@@ -327,9 +341,7 @@ fn poll_rest(
 ) -> Poll<Result<(), Failure>> {
     match pump.poll_flush(cx, &mut state.upstream, conn.side.sink()) {
         Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-        Poll::Ready(Err(_)) => {
-            return Poll::Ready(Err(Failure::new(Cause::ClientGone, "within the response")));
-        }
+        Poll::Ready(Err(broken)) => return Poll::Ready(Err(why(broken))),
         Poll::Pending => {}
     }
     match impatience(conn, cx, patience, pump.progressed(), || {

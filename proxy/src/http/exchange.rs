@@ -101,7 +101,8 @@ async fn conclude(conn: &mut Conn, state: &mut State, ledger: &mut Ledger, stop:
         let answer = reply::for_failure(&stop.failure, json, proxy_status);
         // After a request that is broken or incomplete nothing on this connection can be trusted.
         // Nor can what follows a CONNECT that was refused: it is meant for somebody else.
-        let keep = (cause.side() != Side::Downstream || cause == Cause::Loop)
+        let keep = (cause.side() != Side::Downstream
+            || matches!(cause, Cause::Loop | Cause::Misdirected))
             && state.request.method != Method::Connect
             && state.request.len > 0;
         let sent = reply::send(conn, state, ledger, &answer, keep).await;
@@ -134,6 +135,13 @@ async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<
     if state.request.method == Method::Connect && !settings.connect {
         return Err(Failure::from(Cause::ConnectRefused).into());
     }
+    if let Some(secured) = &conn.secured
+        && state.request.method != Method::Connect
+        && !secured.is_for(view.authority())
+    {
+        let detail = "the certificate is for other hosts";
+        return Err(Failure::new(Cause::Misdirected, detail).into());
+    }
     let (rule, matched_prefix) = match conn.listener.table.find(&view) {
         Some(found) => (Arc::clone(found.rule), found.matched_prefix),
         None => return Err(Failure::from(Cause::NoRoute).into()),
@@ -143,7 +151,7 @@ async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<
     let mut context = RequestContext {
         request: view,
         edits: &mut state.edits,
-        scheme: "http",
+        scheme: conn.scheme(),
         matched_prefix,
         // A `Host` without a port means that the client used the default one; ours may be behind a mapping.
         listener_port: None,

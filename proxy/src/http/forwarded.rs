@@ -30,7 +30,7 @@ pub(super) fn prepare(
     let settings = &conn.listener.http;
     let pseudonym = &*conn.worker.process.pseudonym;
     let ip = conn.peer.map(|p| p.ip().to_canonical());
-    let trusted = ip.is_some_and(|ip| settings.trusted.iter().any(|net| net.contains(&ip)));
+    let trusted = ip.is_some_and(|ip| settings.trusts(ip));
     let seen = look(bytes, &head.fields);
     let passages = if seen.via {
         passages(bytes, &head.fields, pseudonym)
@@ -47,11 +47,15 @@ pub(super) fn prepare(
     if let Some(ip) = ip {
         own.client_address(ip, trusted && seen.forwarded_for);
         if trusted && seen.forwarded {
-            own.extend_forwarded(ip);
+            own.extend_forwarded(ip, conn.scheme());
         }
     }
     if !(trusted && seen.forwarded_proto) {
-        own.line(Known::XForwardedProto, "X-Forwarded-Proto", b"http");
+        own.line(
+            Known::XForwardedProto,
+            "X-Forwarded-Proto",
+            conn.scheme().as_bytes(),
+        );
     }
     if settings.via {
         own.via(pseudonym, if trusted { 0 } else { passages });
@@ -235,14 +239,14 @@ impl<'a> Own<'a> {
     }
 
     /// RFC 7239: an element of our own behind those of trusted proxies.
-    fn extend_forwarded(&mut self, ip: IpAddr) {
+    fn extend_forwarded(&mut self, ip: IpAddr, proto: &str) {
         const NAME: &str = "Forwarded";
         let start = self.open(NAME);
         self.earlier(Known::Forwarded);
         let node = if ip.is_ipv6() {
-            format!("for=\"[{ip}]\";proto=http")
+            format!("for=\"[{ip}]\";proto={proto}")
         } else {
-            format!("for={ip};proto=http")
+            format!("for={ip};proto={proto}")
         };
         self.bytes.extend_from_slice(node.as_bytes());
         self.close(Known::Forwarded, NAME, start);

@@ -2,7 +2,6 @@
 //!
 //! Both are for calls alone. That the proxy carries them, trailers and all, is like any other request.
 
-use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{
@@ -161,7 +160,7 @@ fn send_trailers(stream: &mut ServerStream, lines: &[u8]) -> Option<()> {
         .into_parts()
         .0
         .headers;
-    let send: &mut h2::SendStream<Bytes> = stream.send.as_mut()?;
+    let send: &mut h2::SendStream<http2::Piece> = stream.send.as_mut()?;
     send.send_trailers(trailers).ok()
 }
 

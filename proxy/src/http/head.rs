@@ -152,7 +152,7 @@ fn poll_frames(
 ) -> Poll<Result<usize, Lost>> {
     let (parts, end) = match stream.response.poll_informational(cx) {
         Poll::Ready(Some(Ok(interim))) => (interim.into_parts().0, false),
-        Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(lost(&error))),
+        Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(lost(&error, stream))),
         Poll::Ready(None) | Poll::Pending => {
             match std::task::ready!(Pin::new(&mut stream.response).poll(cx)) {
                 Ok(response) => {
@@ -161,7 +161,7 @@ fn poll_frames(
                     stream.recv = Some(recv);
                     (parts, end)
                 }
-                Err(error) => return Poll::Ready(Err(lost(&error))),
+                Err(error) => return Poll::Ready(Err(lost(&error, stream))),
             }
         }
     };
@@ -177,7 +177,10 @@ fn poll_frames(
 }
 
 /// What became of a request whose stream ended without an answer.
-fn lost(error: &h2::Error) -> Lost {
+fn lost(error: &h2::Error, stream: &ClientStream) -> Lost {
+    if let Some(failure) = stream.lease.why() {
+        return failure.into();
+    }
     let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     // Streams up to the last one that GOAWAY names go on; it is the end of those above only.
     let above_last = error.is_go_away();

@@ -18,13 +18,14 @@ mod reach;
 mod record;
 mod relay;
 mod reply;
+mod secured;
 mod sides;
 mod transfer;
 mod tunnel;
 mod upload;
 mod watch;
 
-pub(crate) use self::{sides::Downstream, tunnel::Bounds, upload::greeting};
+pub(crate) use self::{secured::Secured, sides::Downstream, tunnel::Bounds, upload::greeting};
 
 use std::{
     future::poll_fn,
@@ -42,7 +43,7 @@ use crate::{
     drain::Phase,
     error::{Cause, Failure},
     h1::{HeadScan, parse_request},
-    net::{accept::Peer, buffer::Buffer, stream::Stream},
+    net::{accept::Peer, buffer::Buffer, stream::Stream, tls::Alpn},
     shared::{Admission, State, Worker},
     snapshot::Listener,
     timer::{Timer, now},
@@ -70,6 +71,8 @@ pub(crate) struct Conn {
     /// `None` on Unix sockets.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
+    /// What is known of it where it came over TLS.
+    pub(crate) secured: Option<Rc<Secured>>,
     pub(crate) opened: u64,
     pub(crate) served: u32,
     /// Its listener is gone from the table.
@@ -178,7 +181,7 @@ async fn read_head(conn: &mut Conn, state: &mut State) -> Wait {
                 [b'\r'] if leading => {}
                 // No request line of HTTP/1 begins like that (RFC 9113 section 3.4).
                 bytes if conn.served == 0 && bytes.starts_with(PREFACE_LINE) => {
-                    return Poll::Ready(Err(Wait::Http2));
+                    return Poll::Ready(Err(preface(conn)));
                 }
                 bytes => {
                     leading = false;
@@ -230,8 +233,20 @@ async fn read_head(conn: &mut Conn, state: &mut State) -> Wait {
         .extend_from_slice(state.downstream.filled().get(..len).unwrap_or_default());
     state.downstream.consume(len);
     match parse_request(&state.head, &settings.limits, &mut state.request) {
+        Ok(()) if conn.agreed_on(Alpn::Http2) => {
+            Wait::Failed(Failure::new(Cause::AlpnBroken, "HTTP/1 after `h2`"))
+        }
         Ok(()) => Wait::Head,
         Err(failure) => Wait::Failed(failure),
+    }
+}
+
+/// What HTTP/2's preface means to a client that may have agreed on something else.
+fn preface(conn: &Conn) -> Wait {
+    if conn.agreed_on(Alpn::Http1) {
+        Wait::Failed(Failure::new(Cause::AlpnBroken, "HTTP/2 after `http/1.1`"))
+    } else {
+        Wait::Http2
     }
 }
 
@@ -298,6 +313,7 @@ impl Conn {
             version,
             peer: peer.remote,
             local: peer.local,
+            secured: None,
             opened,
             served: 0,
             orphaned: false,

@@ -11,9 +11,9 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use h2::{Reason, RecvStream, server::SendResponse};
 use http::Request;
 
@@ -24,18 +24,23 @@ use super::{
 };
 use crate::{
     drain::Phase,
-    error::Failure,
+    error::{Cause, Failure},
     h2::{
-        self as http2, Bdp,
-        abuse::{Limits, Role},
+        self as http2, Bdp, Piece, Queue,
+        abuse::Role,
         io::{Bounds, Handle, Link, Parts, link},
     },
     message::RequestHead,
     shared::State,
+    telemetry::access_log::{Kind, Record},
     timer::now,
 };
 
-type Connection = h2::server::Connection<Link, Bytes>;
+type Connection = h2::server::Connection<Link, Piece>;
+
+/// A client that has taken nothing for so long is not only slow. Up to then its connection is not
+/// ended for the memory that waits for it.
+const BEHIND: Duration = Duration::from_secs(1);
 
 /// The connection beneath its streams.
 struct Shared {
@@ -45,6 +50,10 @@ struct Shared {
     bdp: Option<Bdp>,
     /// Since when the client knows that it is to open no more streams.
     left_at: Option<u64>,
+    /// Since when it takes nothing of what waits for it.
+    blocked_at: Option<u64>,
+    /// What payload for it is lined up in.
+    queue: Queue,
 }
 
 /// Serves a connection whose first line was HTTP/2's preface, which is in `state`, to its end.
@@ -55,21 +64,30 @@ pub(super) async fn serve(mut conn: Box<Conn>, state: Box<State>) {
     };
     let settings = &conn.listener.http;
     let head = settings.limits.head as u32;
+    let many = conn.peer.is_some_and(|peer| settings.trusts(peer.ip()));
+    let resets = [&settings.http2_resets, &settings.http2_provoked_resets];
+    let limits = http2::of_client(&settings.http2, resets, head, many);
     let (io, handle) = link(Parts {
         stream,
         first: state.downstream.filled(),
         role: Role::Server,
         bounds: Bounds::default(),
-        limits: &Limits::strangers(head),
+        limits: &limits,
         spare: &conn.worker.spare,
+        behind: &conn.worker.behind,
     });
     conn.worker.give_state(state);
     let builder = http2::server_builder(&settings.http2, head);
     // From the preface's first line to the rest of it and the client's settings.
     conn.timer.set(now(), settings.header_timeout);
-    let mut handshake = pin!(builder.handshake::<_, Bytes>(io));
+    let mut handshake = pin!(builder.handshake::<_, Piece>(io));
     let ready = poll_fn(|cx| {
         if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
+            if let Err(error) = &done
+                && let Some(failure) = handle.failure(error)
+            {
+                book(&conn, &failure);
+            }
             return Poll::Ready(done.ok());
         }
         let _ = handle.poll_flush_turn(cx);
@@ -89,6 +107,8 @@ pub(super) async fn serve(mut conn: Box<Conn>, state: Box<State>) {
             bdp: None,
             active: Rc::default(),
             left_at: None,
+            blocked_at: None,
+            queue: handle.queue(),
         };
         shared.run(connection, &handle).await;
     }
@@ -121,31 +141,45 @@ impl Shared {
                 }
                 // Fails where the connection does, which reading says.
                 let _ = handle.poll_flush_turn(cx);
+                if self.is_stalled(cx, handle) {
+                    return Poll::Ready(None);
+                }
                 self.poll_flood(cx, &mut connection, handle)
             })
             .await;
             match accepted {
                 Some(Some(Ok((request, respond)))) => self.start(request, respond),
-                // The client left, or the connection broke, or was asked to leave and has.
-                Some(Some(Err(_)) | None) | None => return,
+                Some(Some(Err(error))) => {
+                    if let Some(failure) = handle.failure(&error) {
+                        book(&self.conn, &failure);
+                    }
+                    return;
+                }
+                // The client left, or was asked to leave and has.
+                Some(None) | None => return,
             }
         }
     }
 
     /// Begins an exchange.
-    fn start(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn start(&mut self, request: Request<RecvStream>, respond: SendResponse<Piece>) {
         self.conn.served = self.conn.served.saturating_add(1);
         self.conn.refresh();
         let (parts, recv) = request.into_parts();
         let beneath = &*self.conn;
         let conn = Conn {
-            side: Downstream::Http2(Box::new(ServerStream::new(recv, respond))),
+            side: Downstream::Http2(Box::new(ServerStream::new(
+                recv,
+                respond,
+                self.queue.clone(),
+            ))),
             timer: beneath.worker.timers.timer(),
             worker: Rc::clone(&beneath.worker),
             listener: Arc::clone(&beneath.listener),
             version: beneath.version,
             peer: beneath.peer,
             local: beneath.local,
+            secured: beneath.secured.clone(),
             opened: beneath.opened,
             served: 0,
             orphaned: beneath.orphaned,
@@ -187,6 +221,29 @@ impl Shared {
         Poll::Pending
     }
 
+    /// A client that reads nothing from its socket is left: when it has done so for too long, or
+    /// others need the memory.
+    fn is_stalled(&mut self, cx: &Context<'_>, handle: &Handle) -> bool {
+        let blocked_at = handle.blocked_at();
+        if self.blocked_at != blocked_at {
+            handle.go_on();
+            self.blocked_at = blocked_at;
+            self.arm();
+        }
+        let since = blocked_at.unwrap_or(u64::MAX);
+        let waited = Duration::from_nanos(now().saturating_sub(since));
+        let longest = self.conn.listener.http.stream_idle_timeout;
+        let failure = if !longest.is_zero() && waited >= longest {
+            Failure::from(Cause::ClientStalled)
+        } else if (waited >= BEHIND && !handle.wait(cx)) || self.queue.is_sent_away() {
+            Failure::new(Cause::BuffersFull, "for a client that does not read")
+        } else {
+            return false;
+        };
+        book(&self.conn, &failure);
+        true
+    }
+
     /// A client that floods us is told so and left.
     fn poll_flood<T>(
         &mut self,
@@ -197,11 +254,8 @@ impl Shared {
         let Some(flood) = handle.flood() else {
             return Poll::Pending;
         };
-        let conn = &self.conn;
         let failure = Failure::new(flood.cause(Role::Server), flood.detail());
-        let cells = conn.listener.cells.at(conn.worker.id);
-        cells.failures.inc(failure.cause);
-        tracing::debug!(client = ?conn.peer, %failure, "a client misuses HTTP/2");
+        book(&self.conn, &failure);
         connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         // What is left to say fits the socket of a peer that reads; another one learns it from the end.
         let _ = connection.poll_closed(cx);
@@ -219,7 +273,7 @@ impl Shared {
         let conn = &self.conn;
         let settings = &conn.listener.http;
         let now = now();
-        let next = |since: u64, after: std::time::Duration| {
+        let next = |since: u64, after: Duration| {
             let at = since.saturating_add(after.as_nanos() as u64);
             if at > now {
                 at
@@ -228,13 +282,33 @@ impl Shared {
             }
         };
         let idle = next(conn.idle_since, settings.idle_timeout);
-        conn.timer.set_at(if self.left_at.is_some() {
+        let mut at = if self.left_at.is_some() {
             next(now, LINGER)
         } else if settings.max_lifetime.is_zero() {
             idle
         } else {
             idle.min(next(conn.opened, settings.max_lifetime))
-        });
+        };
+        if let Some(since) = self.blocked_at {
+            at = at.min(next(since, BEHIND));
+        }
+        conn.timer.set_at(at);
+    }
+}
+
+/// Counts and logs a connection that its client made us end.
+fn book(conn: &Conn, failure: &Failure) {
+    let cells = conn.listener.cells.at(conn.worker.id);
+    cells.failures.inc(failure.cause);
+    if let Some(log) = conn.worker.log() {
+        let mut record = Record::new(SystemTime::now(), Kind::Tcp, &conn.listener.name);
+        record.client = conn.peer;
+        record.protocol = Some("HTTP/2");
+        record.duration = Duration::from_nanos(now().saturating_sub(conn.opened));
+        record.cause = Some(failure.cause);
+        record.detail = failure.detail;
+        record.time -= record.duration;
+        log.log(&record);
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     h1::{Decoder, Limits, Step, write_trailers},
     message::Body,
     net::{
+        behind::Behind,
         buffer::{Budget, Buffer},
         stream::Stream,
     },
@@ -47,6 +48,16 @@ pub(super) enum Broken {
     NoMemory,
     /// Writing failed.
     SinkFailed,
+}
+
+/// Of a receiver.
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::OutOfMemory => Self::NoMemory,
+            _ => Self::SinkFailed,
+        }
+    }
 }
 
 /// How far a transfer is.
@@ -83,6 +94,8 @@ pub(super) struct Pump {
     behind: usize,
     tail: &'static [u8],
     ended: bool,
+    /// The sink's connection ends with this.
+    last: bool,
     /// The last read filled the buffer: there is probably more.
     full: bool,
     /// The receiver did not take all at once since the last read.
@@ -103,10 +116,12 @@ pub(super) struct Plan {
     /// Largest body.
     pub(super) most: u64,
     pub(super) from_upstream: bool,
+    /// Nothing but the end of the connection follows the body.
+    pub(super) last: bool,
     /// Memory for buffers beyond the usual size.
     pub(super) budget: Budget,
     /// Memory for pieces whose receiver is behind.
-    pub(super) behind: Budget,
+    pub(super) behind: Behind,
 }
 
 impl Pump {
@@ -126,6 +141,7 @@ impl Pump {
             tail: b"",
             // A body of no bytes needs no decoding; nothing of the buffer is ours.
             ended: plan.body == Body::None,
+            last: plan.last,
             full: false,
             slow: false,
             budget: plan.budget,
@@ -253,6 +269,9 @@ impl Pump {
             let head = self.out.get(self.written..).unwrap_or_default();
             let span = buffer.filled().get(..self.span).unwrap_or_default();
             let n = match (head, span, self.tail) {
+                (bytes, [], []) | ([], bytes, []) | ([], [], bytes) if self.ended && self.last => {
+                    ready!(sink.poll_write_last(cx, bytes))?
+                }
                 (bytes, [], []) | ([], bytes, []) | ([], [], bytes) => {
                     ready!(Pin::new(&mut *sink).poll_write(cx, bytes))?
                 }
@@ -409,8 +428,9 @@ mod tests {
             },
             most: u64::MAX,
             from_upstream: false,
+            last: false,
             budget: Budget::new(0),
-            behind: Budget::new(0),
+            behind: Behind::new(0),
         };
         let mut pump = Pump::new(plan, b"POST / HTTP/1.1\r\n\r\n".to_vec());
         let mut buffer = Buffer::with_capacity(16_384);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Conn,
+    Conn, forwarded,
     patience::Patience,
     record::Ledger,
     transfer::Carrier,
@@ -25,6 +25,7 @@ use crate::{
     route::Rule,
     shared::{State, Worker},
     timer::now,
+    tls::Offer,
     upstream::{Connection, Want},
 };
 
@@ -34,9 +35,20 @@ pub(super) struct Failed {
     pub(super) safe: bool,
 }
 
-/// What the cluster's endpoints are spoken to with.
-pub(super) fn carrier(cluster: &Cluster, version: Version) -> Carrier {
-    if cluster.speaks_http2(version == Version::Http2) {
+/// What the cluster's endpoints are spoken to with; `None`: each endpoint of it chooses.
+pub(super) fn carrier(conn: &Conn, state: &State, cluster: &Cluster) -> Option<Carrier> {
+    let request = &state.request;
+    if cluster.lets_choose() {
+        // No other protocol begins on a connection that is shared.
+        let upgrades = &conn.listener.http.upgrades;
+        return forwarded::upgrade_allowed(&state.head, request, upgrades)
+            .then_some(Carrier::Http1);
+    }
+    Some(by(cluster.speaks_http2(request.version == Version::Http2)))
+}
+
+pub(super) fn by(http2: bool) -> Carrier {
+    if http2 {
         Carrier::Http2
     } else {
         Carrier::Http1
@@ -59,9 +71,14 @@ pub(super) async fn private(
         begin(conn, ledger, rule, &endpoint, patience, began)?;
         let in_flight = endpoint.start();
         let worker = Rc::clone(&conn.worker);
-        let acquiring = worker
-            .pools
-            .acquire(want(&worker, cluster, &endpoint, true, began));
+        let acquiring = worker.pools.acquire(want(
+            &worker,
+            cluster,
+            &endpoint,
+            true,
+            Offer::Nothing,
+            began,
+        ));
         match acquire(conn, state, ledger, began, &in_flight, patience, acquiring).await {
             Ok((connection, _)) => return Ok((connection, in_flight)),
             Err(failed) => tried.judge(&failed, &endpoint, cluster, conn)?,
@@ -177,6 +194,7 @@ pub(super) fn want<'a>(
     cluster: &'a Arc<Cluster>,
     endpoint: &'a Arc<Endpoint>,
     private: bool,
+    offer: Offer,
     now: u64,
 ) -> Want<'a> {
     Want {
@@ -185,8 +203,10 @@ pub(super) fn want<'a>(
         worker: worker.id,
         workers: worker.process.workers,
         private,
+        offer,
         now,
         spare: &worker.spare,
+        behind: &worker.behind,
     }
 }
 

@@ -171,7 +171,7 @@ impl Ledger {
                 None
             }
         };
-        log.log(&Record {
+        let mut record = Record {
             time: SystemTime::now() - duration,
             kind: Kind::Http,
             listener: &conn.listener.name,
@@ -186,8 +186,6 @@ impl Ledger {
                 Version::Http11 => "HTTP/1.1",
                 Version::Http2 => "HTTP/2",
             }),
-            sni: None,
-            alpn: None,
             status: (self.status > 0 || self.failure.is_some()).then(|| self.logged_status()),
             grpc_status: self.grpc_status.filter(|_| self.call.is_some()),
             received: self.received + self.body_received,
@@ -205,7 +203,12 @@ impl Ledger {
             overhead: Some(overhead),
             cause: self.failure.as_ref().map(|f| f.cause),
             detail: self.failure.as_ref().map_or("", |f| f.detail),
-        });
+            ..Record::new(SystemTime::UNIX_EPOCH, Kind::Http, "")
+        };
+        if let Some(secured) = &conn.secured {
+            secured.log(&mut record);
+        }
+        log.log(&record);
     }
 
     /// What is logged where nothing was sent: 499 for a client that left, else the cause's status.

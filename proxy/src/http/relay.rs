@@ -23,10 +23,11 @@ use super::{
 use crate::{
     error::{Cause, Failure},
     h1::{Decoder, Step},
-    h2 as http2,
+    h2::{self as http2, Piece, Queue},
     message::{Body, Limits},
     net::{
-        buffer::{Budget, Buffer, Lease},
+        behind::{Behind, Hold},
+        buffer::Buffer,
         stream::Stream,
     },
 };
@@ -38,6 +39,11 @@ const ENOUGH: usize = 16_384;
 /// Reads of a body that HTTP/1 carries, and of one that keeps filling them.
 const READ: usize = 16_384;
 const BULK: usize = 65_536;
+/// What an HTTP/2 sender may send on a stream at first. Of windows that grew as much is counted
+/// as came.
+const FIRST_WINDOW: usize = 65_535;
+/// What a stream takes that waits, beside its payload: its task, its heads, its place in h2.
+const STREAM: usize = 8_192;
 
 pub(super) struct Relay {
     from: From,
@@ -45,9 +51,9 @@ pub(super) struct Relay {
     limits: Limits,
     most: u64,
     from_upstream: bool,
-    behind: Budget,
+    behind: Behind,
     /// What is held while the receiver is behind.
-    charged: Option<Lease>,
+    held: Hold,
     /// Read and not handed over.
     payload: Bytes,
     /// Read from an HTTP/2 sender and not acknowledged.
@@ -121,7 +127,7 @@ impl Relay {
             most: plan.most,
             from_upstream: plan.from_upstream,
             behind: plan.behind.clone(),
-            charged: None,
+            held: Hold::new(&plan.behind),
             payload: Bytes::new(),
             owed: 0,
             trailers: None,
@@ -171,9 +177,9 @@ impl Relay {
             }
             if self.is_blocked() {
                 match self.poll_flush_to(cx, &mut sink) {
-                    Poll::Ready(sent) => sent.map_err(|_| Broken::SinkFailed)?,
+                    Poll::Ready(sent) => self.caught_up(sent)?,
                     Poll::Pending => {
-                        self.charge(&mut source)?;
+                        self.wait(cx, &mut source)?;
                         // One of an HTTP/2 stream's own is of no use while it waits.
                         if self.from_upstream && buffer.is_empty() {
                             buffer.shrink(0);
@@ -181,7 +187,6 @@ impl Relay {
                         return Poll::Pending;
                     }
                 }
-                self.charged = None;
             }
             if starving {
                 return Poll::Pending;
@@ -189,23 +194,31 @@ impl Relay {
         }
     }
 
-    /// Counts what is held for a receiver that is behind: what came on the stream and was not
-    /// acknowledged, or what was read ahead.
-    fn charge(&mut self, source: &mut Source<'_>) -> Result<(), Broken> {
-        let held = self.payload.len()
-            + match (&self.from, source) {
-                (From::Http2, Source::Http2(recv)) => recv.flow_control().used_capacity(),
-                (From::Http1 { raw, .. }, _) => raw.capacity(),
-                (From::Http2, _) => 0,
-            };
-        let fits = match &mut self.charged {
-            Some(lease) => lease.resize(held),
-            none => {
-                *none = self.behind.lease(held);
-                none.is_some()
+    /// Waits for a receiver that is behind, and counts what is held for it: all that an HTTP/2
+    /// sender may send before anything is acknowledged, or what was read ahead.
+    fn wait(&mut self, cx: &Context<'_>, source: &mut Source<'_>) -> Result<(), Broken> {
+        let held = match (&self.from, source) {
+            (From::Http2, Source::Http2(recv)) => {
+                let flow = recv.flow_control();
+                let used = flow.used_capacity();
+                let may_come = usize::try_from(flow.available_capacity()).unwrap_or(0);
+                used.max((used + may_come).min(FIRST_WINDOW))
             }
+            (From::Http1 { raw, .. }, _) => self.payload.len() + raw.capacity(),
+            (From::Http2, _) => self.payload.len(),
         };
-        if fits { Ok(()) } else { Err(Broken::NoMemory) }
+        if self.held.set(STREAM + held) && self.held.wait(cx.waker()) {
+            Ok(())
+        } else {
+            Err(Broken::NoMemory)
+        }
+    }
+
+    /// The receiver took what waited, or failed.
+    fn caught_up(&mut self, sent: io::Result<()>) -> Result<(), Broken> {
+        self.held.go_on();
+        let _less = self.held.set(0);
+        Ok(sent?)
     }
 
     /// Writes what waits.
@@ -213,8 +226,14 @@ impl Relay {
         &mut self,
         cx: &mut Context<'_>,
         mut sink: Sink<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.poll_flush_to(cx, &mut sink)
+    ) -> Poll<Result<(), Broken>> {
+        match self.poll_flush_to(cx, &mut sink) {
+            Poll::Ready(sent) => Poll::Ready(self.caught_up(sent)),
+            Poll::Pending => {
+                self.wait(cx, &mut Source::Nothing)?;
+                Poll::Pending
+            }
+        }
     }
 
     /// Gives the transfer up. What came behind the body goes back to where it was read from.
@@ -335,6 +354,11 @@ impl Relay {
                     }
                     Step::More { skip } => {
                         bytes::Buf::advance(raw, skip);
+                        if self.behind.is_tight() && raw.is_empty() {
+                            // As small a piece as is worth the call.
+                            *read = SMALL;
+                            *raw = BytesMut::new();
+                        }
                         let n = ready!(poll_read(cx, stream, raw, read))
                             .map_err(|_| Broken::SourceFailed)?;
                         if n > 0 {
@@ -464,7 +488,7 @@ impl Relay {
         }
         match (&mut self.to, sink) {
             (To::Http1 { .. }, Sink::Http1(stream)) => self.poll_write(cx, stream),
-            (To::Http2 { .. }, Sink::Http2(send)) => self.poll_send(cx, send),
+            (To::Http2 { .. }, Sink::Http2(send, queue)) => self.poll_send(cx, send, queue),
             _ => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
@@ -511,7 +535,8 @@ impl Relay {
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
-        send: &mut SendStream<Bytes>,
+        send: &mut SendStream<Piece>,
+        queue: &Queue,
     ) -> Poll<io::Result<()>> {
         let To::Http2 { closed, .. } = &mut self.to else {
             return Poll::Ready(Ok(()));
@@ -527,6 +552,9 @@ impl Relay {
             }
             let room = send.capacity().min(self.payload.len());
             let piece = self.payload.split_to(room);
+            let Some(piece) = queue.piece(piece) else {
+                return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+            };
             let last = self.ended && self.payload.is_empty() && self.trailers.is_none();
             send.send_data(piece, last).map_err(broken_pipe)?;
             self.touched = true;
@@ -536,7 +564,7 @@ impl Relay {
         if self.ended && !*closed {
             match self.trailers.take() {
                 Some(trailers) => send.send_trailers(trailers).map_err(broken_pipe)?,
-                None => send.send_data(Bytes::new(), true).map_err(broken_pipe)?,
+                None => send.send_data(Piece::empty(), true).map_err(broken_pipe)?,
             }
             self.touched = true;
             *closed = true;

@@ -14,7 +14,7 @@ use tokio::io::AsyncWrite;
 use super::{
     Conn, Next, parting,
     patience::Patience,
-    pump::{Encoding, Plan},
+    pump::{Broken, Encoding, Plan},
     record::Ledger,
     relay::Relay,
     sides::Downstream,
@@ -204,6 +204,7 @@ async fn send_stream(
             limits: conn.listener.http.limits,
             most: u64::MAX,
             from_upstream: false,
+            last: false,
             budget: conn.worker.budget.clone(),
             behind: conn.worker.behind.clone(),
         };
@@ -213,7 +214,10 @@ async fn send_stream(
         patience.arm(&conn.timer, began);
         poll_fn(|cx| {
             if let Poll::Ready(done) = relay.poll_flush(cx, conn.side.sink()) {
-                return Poll::Ready(done.map_err(|_| gone()));
+                return Poll::Ready(done.map_err(|broken| match broken {
+                    Broken::NoMemory => Failure::new(Cause::BuffersFull, "for an answer of ours"),
+                    _ => gone(),
+                }));
             }
             let stalled = || Cause::ClientStalled;
             match impatience(conn, cx, &mut patience, &mut relay.progressed, stalled) {

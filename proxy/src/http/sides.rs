@@ -3,11 +3,11 @@
 
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, client::ResponseFuture, server::SendResponse};
 
 use super::transfer::{Carrier, Sink, Source};
 use crate::{
+    h2::{Piece, Queue},
     message::Body,
     net::stream::Stream,
     upstream::{Connection, Lease},
@@ -24,9 +24,10 @@ pub(crate) enum Downstream {
 /// A request that came on a stream of an HTTP/2 connection.
 pub(crate) struct ServerStream {
     pub(super) recv: RecvStream,
-    pub(super) respond: SendResponse<Bytes>,
+    pub(super) respond: SendResponse<Piece>,
+    pub(super) queue: Queue,
     /// From the response's head on, where a body follows.
-    pub(super) send: Option<SendStream<Bytes>>,
+    pub(super) send: Option<SendStream<Piece>>,
     /// The response's head was sent.
     pub(super) answered: bool,
     /// Why the endpoint reset its stream, for the client to be told the same.
@@ -42,11 +43,11 @@ pub(super) enum Upstream {
 /// A request on a stream of an HTTP/2 connection.
 pub(super) struct ClientStream {
     pub(super) response: ResponseFuture,
-    pub(super) send: SendStream<Bytes>,
+    pub(super) send: SendStream<Piece>,
     /// From the response's head on.
     pub(super) recv: Option<RecvStream>,
     /// Last, so that the stream is gone before its place is free.
-    pub(super) _lease: Lease,
+    pub(super) lease: Lease,
 }
 
 impl Downstream {
@@ -68,7 +69,10 @@ impl Downstream {
     pub(super) fn sink(&mut self) -> Sink<'_> {
         match self {
             Self::Http1(stream) => Sink::Http1(stream),
-            Self::Http2(stream) => stream.send.as_mut().map_or(Sink::Nothing, Sink::Http2),
+            Self::Http2(stream) => match &mut stream.send {
+                Some(send) => Sink::Http2(send, &stream.queue),
+                None => Sink::Nothing,
+            },
             Self::Driven => Sink::Nothing,
         }
     }
@@ -83,10 +87,11 @@ impl Downstream {
 }
 
 impl ServerStream {
-    pub(super) fn new(recv: RecvStream, respond: SendResponse<Bytes>) -> Self {
+    pub(super) fn new(recv: RecvStream, respond: SendResponse<Piece>, queue: Queue) -> Self {
         Self {
             recv,
             respond,
+            queue,
             send: None,
             answered: false,
             reason: None,
@@ -136,7 +141,7 @@ impl Upstream {
     pub(super) fn sink(&mut self) -> Sink<'_> {
         match self {
             Self::Http1(connection) => Sink::Http1(&mut connection.stream),
-            Self::Http2(stream) => Sink::Http2(&mut stream.send),
+            Self::Http2(stream) => Sink::Http2(&mut stream.send, stream.lease.queue()),
         }
     }
 }

@@ -3,19 +3,18 @@
 //! Between two HTTP/1 connections a [`Pump`] moves bytes through one buffer; where HTTP/2 is on
 //! either side a [`Relay`] moves owned pieces. Who asks for a body to be moved sees no difference.
 
-use std::{
-    io,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 
 use super::{
     pump::{Broken, Encoding, Plan, Progress, Pump},
     relay::Relay,
 };
-use crate::net::{buffer::Buffer, stream::Stream};
+use crate::{
+    h2::{Piece, Queue},
+    net::{buffer::Buffer, stream::Stream},
+};
 
 /// Where a body comes from.
 pub(super) enum Source<'a> {
@@ -28,7 +27,7 @@ pub(super) enum Source<'a> {
 /// Where a body goes.
 pub(super) enum Sink<'a> {
     Http1(&'a mut Stream),
-    Http2(&'a mut SendStream<Bytes>),
+    Http2(&'a mut SendStream<Piece>, &'a Queue),
     /// The head that went before said that nothing follows.
     Nothing,
 }
@@ -79,10 +78,12 @@ impl Transfer {
         cx: &mut Context<'_>,
         buffer: &mut Buffer,
         sink: Sink<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Result<(), Broken>> {
         match (self, sink) {
-            (Self::Pump(pump), Sink::Http1(sink)) => pump.poll_flush(cx, buffer, sink),
-            (Self::Pump(_), _) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            (Self::Pump(pump), Sink::Http1(sink)) => {
+                pump.poll_flush(cx, buffer, sink).map_err(Broken::from)
+            }
+            (Self::Pump(_), _) => Poll::Ready(Err(Broken::SinkFailed)),
             (Self::Relay(relay), sink) => relay.poll_flush(cx, sink),
         }
     }

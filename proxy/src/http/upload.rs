@@ -59,7 +59,10 @@ pub(super) fn request(
     };
     let upgrade =
         forwarded::upgrade_allowed(&state.head, &state.request, &conn.listener.http.upgrades);
-    let scheme = http::uri::Scheme::HTTP;
+    let scheme = match cluster.config.tls {
+        Some(_) => http::uri::Scheme::HTTPS,
+        None => http::uri::Scheme::HTTP,
+    };
     http2::write_request(&view, &state.edits, upgrade, host(&view, cluster), scheme)
 }
 
@@ -95,6 +98,7 @@ fn plan(conn: &Conn, state: &State) -> Plan {
         limits: settings.limits,
         most: settings.max_body,
         from_upstream: false,
+        last: false,
         budget: conn.worker.budget.clone(),
         behind: conn.worker.behind.clone(),
     }
@@ -108,6 +112,10 @@ pub(crate) fn greeting(conn: &Conn, cluster: &Cluster, out: &mut Vec<u8>) {
         SendProxyProtocol::V2 => proxy_protocol::Version::V2,
     };
     proxy_protocol::write(version, conn.peer, conn.local, out);
+}
+
+fn no_memory() -> Failure {
+    Failure::new(Cause::BuffersFull, "for a request's body")
 }
 
 impl Upload {
@@ -143,7 +151,11 @@ impl Upload {
             Poll::Ready(Ok(Progress::SourceDone)) => {
                 let sink = upstream.sink();
                 let flushed = self.transfer.poll_flush(cx, &mut state.downstream, sink);
-                self.refused |= matches!(flushed, Poll::Ready(Err(_)));
+                match flushed {
+                    Poll::Ready(Err(Broken::NoMemory)) => return Err(no_memory()),
+                    Poll::Ready(Err(_)) => self.refused = true,
+                    Poll::Ready(Ok(())) | Poll::Pending => {}
+                }
             }
             Poll::Ready(Ok(Progress::Done)) | Poll::Pending => {}
             Poll::Ready(Err(Broken::SinkFailed)) => self.refused = true,
@@ -151,7 +163,7 @@ impl Upload {
                 return Err(Failure::new(Cause::ClientGone, "within the request body"));
             }
             Poll::Ready(Err(Broken::NoMemory)) => {
-                return Err(Failure::new(Cause::BuffersFull, "for a request's body"));
+                return Err(no_memory());
             }
             Poll::Ready(Err(Broken::Framing(failure))) => return Err(failure),
         }

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use outrigger_config::model::{SpiffeId, TrustDomain};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SanType,
@@ -18,7 +19,6 @@ use zeroize::Zeroizing;
 use super::{
     bundle::{Bundle, Trust},
     life::Life,
-    spiffe::{SpiffeId, TrustDomain},
     svid,
     verify::{Role, chain},
 };

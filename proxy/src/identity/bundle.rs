@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use outrigger_config::model::TrustDomain;
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime,
     pem::{self, PemObject as _},
@@ -18,7 +19,6 @@ use super::{
     constraints::Hosts,
     life::Life,
     refusal::{Refusal, Refused},
-    spiffe::TrustDomain,
     svid::{self, Fingerprint},
 };
 

@@ -10,7 +10,7 @@ use x509_parser::{
     prelude::FromDer as _,
 };
 
-use super::spiffe::{SpiffeId, TrustDomain};
+use outrigger_config::model::{SpiffeId, TrustDomain};
 
 /// The tags of `NameConstraints` (RFC 5280 section 4.2.1.10).
 const PERMITTED: u8 = 0xa0;

@@ -49,12 +49,7 @@ impl Own {
         }
         let facts = svid::peer(&chain)?;
         in_order(&chain)?;
-        let key = any_supported_type(&key.der())
-            .map_err(|_| Refusal::Malformed.because("the private key is of no known kind"))?;
-        let certified = CertifiedKey::new(chain, key);
-        certified.keys_match().map_err(|_| {
-            Refusal::WrongIdentity.because("the private key does not belong to the certificate")
-        })?;
+        let certified = certified(chain, key).map_err(|why| Refusal::Malformed.because(why))?;
         svid::in_time(facts.life, now)?;
         Ok(Self {
             facts,
@@ -66,6 +61,22 @@ impl Own {
     /// one key.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.certified.cert == other.certified.cert
+    }
+}
+
+/// A chain and its key, ready for use.
+///
+/// # Errors
+/// Why they are of no use.
+pub(crate) fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: &KeyBytes,
+) -> Result<CertifiedKey, &'static str> {
+    let key = any_supported_type(&key.der()).map_err(|_| "no key that can be used")?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) => Ok(certified),
+        Err(_) => Err("it is not the key of the certificate"),
     }
 }
 
@@ -130,7 +141,7 @@ mod tests {
         assert!(shown.contains(WEB) && !shown.contains("Key"), "{shown}");
         refused(
             read(&root.key, &[&leaf.der, &between.der]),
-            Refusal::WrongIdentity,
+            Refusal::Malformed,
         );
         refused(read(&leaf.key, &[]), Refusal::Missing);
         refused(

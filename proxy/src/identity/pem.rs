@@ -6,7 +6,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, P
 use zeroize::Zeroizing;
 
 /// A private key's bytes, wiped when dropped and never shown.
-pub(super) struct KeyBytes {
+pub(crate) struct KeyBytes {
     kind: Kind,
     der: Zeroizing<Vec<u8>>,
 }
@@ -26,17 +26,11 @@ const LABELS: [(&str, Kind); 3] = [
 ];
 
 impl KeyBytes {
-    /// A key in PKCS #8.
-    pub(super) fn pkcs8(der: Zeroizing<Vec<u8>>) -> Self {
-        let kind = Kind::Pkcs8;
-        Self { kind, der }
-    }
-
     /// The one private key in a text that may hold other things beside it.
     ///
     /// # Errors
     /// What is wrong with the text; nothing of it is shown.
-    pub(super) fn from_pem(text: &[u8]) -> Result<Self, &'static str> {
+    pub(crate) fn from_pem(text: &[u8]) -> Result<Self, &'static str> {
         let mut found = None;
         for (label, kind) in LABELS {
             let begin = format!("-----BEGIN {label}-----");
@@ -67,7 +61,7 @@ impl KeyBytes {
     }
 
     /// As the libraries take it.
-    pub(super) fn der(&self) -> PrivateKeyDer<'_> {
+    pub(crate) fn der(&self) -> PrivateKeyDer<'_> {
         let bytes = self.der.as_slice();
         match self.kind {
             Kind::Pkcs1 => PrivatePkcs1KeyDer::from(bytes).into(),

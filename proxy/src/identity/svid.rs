@@ -7,6 +7,7 @@
 
 use std::{fmt, time::Duration};
 
+use outrigger_config::model::SpiffeId;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::{
     certificate::X509Certificate,
@@ -24,7 +25,6 @@ use x509_parser::{
 use super::{
     life::Life,
     refusal::{Refusal, Refused},
-    spiffe::SpiffeId,
 };
 
 /// Shortest RSA modulus in bits (NIST SP 800-57: 112 bits of strength).
@@ -235,6 +235,14 @@ pub(super) fn strong(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refused> {
         };
     }
     weak(format!("a key of the kind {kind} is not taken"))
+}
+
+/// From when to when a certificate is valid.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn life_of(der: &CertificateDer<'_>) -> Result<Life, Refused> {
+    life(&parse(der)?)
 }
 
 pub(super) fn life(cert: &X509Certificate<'_>) -> Result<Life, Refused> {

@@ -1,13 +1,7 @@
 //! Authorities and certificates made on the spot, for tests: right by default, and wrong in the
 //! one way that a test asks for. Times are fixed, so that no clock decides.
 
-use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension,
@@ -202,45 +196,6 @@ impl Ca {
 /// The same key once more: it cannot be cloned.
 fn key_of(key: &KeyPair) -> KeyPair {
     KeyPair::from_pem(&key.serialize_pem()).unwrap()
-}
-
-/// An edit for certificates that are valid by the clock, for what reads it.
-pub(crate) fn by_the_clock(params: &mut CertificateParams) {
-    let now = UnixTime::now().as_secs();
-    params.not_before = date(now - SPAN);
-    params.not_after = date(now + SPAN);
-}
-
-/// A directory of its own for a test, removed at its end.
-pub(crate) struct Scratch(pub(crate) PathBuf);
-
-impl Scratch {
-    pub(crate) fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("outrigger-identity-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn at(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// Puts a file in its place whole, with a mode.
-    pub(crate) fn put(&self, name: &str, text: &str, mode: u32) {
-        let new = self.at("new");
-        fs::write(&new, text).unwrap();
-        fs::set_permissions(&new, Permissions::from_mode(mode)).unwrap();
-        fs::rename(new, self.at(name)).unwrap();
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Trust in a domain by some roots.

@@ -8,6 +8,7 @@
 
 use std::{cell::RefCell, sync::Arc};
 
+use outrigger_config::model::SpiffeId;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -23,7 +24,6 @@ use webpki::{
 use super::{
     bundle::{Bundle, Root, Trust},
     refusal::{Refusal, Refused},
-    spiffe::SpiffeId,
     svid::{self, Peer},
 };
 
@@ -150,7 +150,7 @@ fn further(root: &Root, path: &VerifiedPath<'_>, now: UnixTime) -> Result<(), Re
 
 /// Algorithms of signatures that are taken; none with SHA-1 or short RSA keys is among them.
 fn algorithms() -> WebPkiSupportedAlgorithms {
-    super::PROVIDER.signature_verification_algorithms
+    super::provider().signature_verification_algorithms
 }
 
 /// Of a server that we connect to: it must be one of those we meant.

@@ -146,7 +146,7 @@ pub(crate) const fn of(cause: Cause) -> u32 {
         408 | 504 => code::DEADLINE_EXCEEDED,
         413 | 414 | 429 | 431 => code::RESOURCE_EXHAUSTED,
         499 => code::CANCELLED,
-        502 | 503 => code::UNAVAILABLE,
+        421 | 502 | 503 => code::UNAVAILABLE,
         508 => code::ABORTED,
         _ => code::INTERNAL,
     }

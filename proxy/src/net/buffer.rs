@@ -41,19 +41,6 @@ pub(crate) struct Lease {
     bytes: usize,
 }
 
-impl Lease {
-    /// Makes the part larger or smaller. `false`, and as before, where too little is left.
-    pub(crate) fn resize(&mut self, bytes: usize) -> bool {
-        let available = self.budget.0.get() + self.bytes;
-        let Some(left) = available.checked_sub(bytes) else {
-            return false;
-        };
-        self.budget.0.set(left);
-        self.bytes = bytes;
-        true
-    }
-}
-
 impl Drop for Lease {
     fn drop(&mut self) {
         self.budget.0.set(self.budget.0.get() + self.bytes);

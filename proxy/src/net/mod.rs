@@ -3,6 +3,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod address;
+pub(crate) mod behind;
 pub(crate) mod buffer;
 pub(crate) mod client_hello;
 pub(crate) mod connect;
@@ -14,3 +15,4 @@ pub(crate) mod proxy_protocol;
 pub(crate) mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod tls;

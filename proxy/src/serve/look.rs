@@ -19,6 +19,7 @@ use tokio::{io::AsyncWrite, time::sleep};
 use super::{
     First, Spoken, Tls,
     early::{self, Early},
+    handshake,
 };
 use crate::{
     cluster::Cluster,
@@ -26,9 +27,10 @@ use crate::{
     error::{Cause, Failure},
     http::Conn,
     net::{
-        client_hello,
+        client_hello::{self, ClientHello},
         detect::{self, Detected},
         proxy_protocol,
+        tls::Alpn,
     },
     route::TlsTable,
     shared::{BUFFER, State},
@@ -49,6 +51,15 @@ pub(super) async fn look(conn: &mut Conn, first: &mut First) -> Result<Spoken, F
     let listener = Arc::clone(&conn.listener);
     if listener.config.proxy_protocol == AcceptProxyProtocol::Required {
         proxy_header(conn, first).await?;
+    }
+    if let Some(tls) = &listener.ends_tls {
+        handshake::shake(conn, first, tls).await?;
+        let agreed = conn.secured.as_ref().map(|secured| secured.facts.alpn);
+        if listener.config.protocol != Protocol::Tcp
+            && matches!(agreed, Some(Alpn::Http1 | Alpn::Http2))
+        {
+            return Ok(Spoken::Http);
+        }
     }
     // Here stands what will be asked of a connection before its protocol (who may connect): its
     // client is known, and nothing was dialed on its account.
@@ -114,7 +125,7 @@ fn taken<'a>(conn: &Conn, state: &'a mut Option<Box<State>>) -> &'a mut State {
 }
 
 /// Whether waiting is over: the process is leaving, or (without an error) the time is up.
-fn poll_end(cx: &mut Context<'_>, conn: &Conn) -> Poll<Result<(), Cause>> {
+pub(super) fn poll_end(cx: &mut Context<'_>, conn: &Conn) -> Poll<Result<(), Cause>> {
     if conn.phase() >= Phase::Closing {
         return Poll::Ready(Err(Cause::Draining));
     }
@@ -237,12 +248,15 @@ async fn race(conn: &mut Conn, first: &mut First, cluster: &Arc<Cluster>) -> Res
     .await
 }
 
-/// Reads the first message of TLS, and finds the cluster for the name in it.
-async fn by_name(conn: &mut Conn, first: &mut First, table: &TlsTable) -> Result<Spoken, Failure> {
+/// Reads the first message of TLS. `late` is what it is called if that takes too long.
+pub(super) async fn hello(
+    conn: &mut Conn,
+    first: &mut First,
+    late: Cause,
+) -> Result<Box<ClientHello>, Failure> {
     use client_hello::Parsed;
-    let invalid = |detail| Failure::new(Cause::TlsHelloInvalid, detail);
     let mut scan = client_hello::Scan::default();
-    let hello = loop {
+    loop {
         if first
             .bytes()
             .first()
@@ -251,16 +265,24 @@ async fn by_name(conn: &mut Conn, first: &mut First, table: &TlsTable) -> Result
             return Err(Failure::new(Cause::ProtocolUnknown, "not TLS"));
         }
         match scan.advance(first.bytes()) {
-            Parsed::Done(hello) => break hello,
-            Parsed::Invalid(detail) => return Err(invalid(detail)),
+            Parsed::Done(hello) => return Ok(hello),
+            Parsed::Invalid(detail) => return Err(Failure::new(Cause::TlsHelloInvalid, detail)),
             Parsed::Incomplete => {}
         }
         match more(conn, first).await {
             Ok(true) => {}
-            Ok(false) => return Err(invalid("the ClientHello was not complete in time")),
+            Ok(false) => {
+                let detail = "the ClientHello was not complete in time";
+                return Err(Failure::new(late, detail));
+            }
             Err(cause) => return Err(Failure::new(cause, "before its ClientHello was complete")),
         }
-    };
+    }
+}
+
+/// Reads the first message of TLS, and finds the cluster for the name in it.
+async fn by_name(conn: &mut Conn, first: &mut First, table: &TlsTable) -> Result<Spoken, Failure> {
+    let hello = hello(conn, first, Cause::TlsHelloInvalid).await?;
     let route = table.find(hello.server_name()).cloned();
     let asks = hello.server_name().is_some();
     let tls = first.tls.insert(Tls { hello, route });

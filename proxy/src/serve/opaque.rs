@@ -24,6 +24,7 @@ use crate::{
     tcp::{self, Watch, Way},
     telemetry::metrics::Spoke,
     timer::now,
+    tls::Offer,
     upstream::{Connection, Want},
 };
 
@@ -199,8 +200,10 @@ pub(super) fn dial(
                 worker: worker.id,
                 workers: worker.process.workers,
                 private: true,
+                offer: Offer::Nothing,
                 now: began,
                 spare: &worker.spare,
+                behind: &worker.behind,
             };
             match worker.pools.acquire(want).await {
                 Ok((mut connection, _)) => {

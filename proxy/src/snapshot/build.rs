@@ -16,6 +16,7 @@ use crate::{
     h1::Limits,
     route::{self, Route, RouteTable, TlsRoute, TlsTable},
     telemetry::registry::Metrics,
+    tls,
 };
 
 /// Builds the version after `previous`. `now` is nanoseconds since the process began.
@@ -25,6 +26,7 @@ use crate::{
 /// a limit of a compiled structure; the previous version keeps serving.
 pub(crate) fn build(
     source: Arc<Loaded>,
+    tls: tls::Table,
     previous: &Snapshot,
     metrics: &Metrics,
     now: u64,
@@ -35,7 +37,7 @@ pub(crate) fn build(
         clusters,
         ..
     } = &source.config;
-    let (clusters, to_change) = build_clusters(clusters, previous, metrics, now);
+    let (clusters, to_change) = build_clusters(clusters, &tls, previous, metrics, now);
     let routes = build_routes(routes, previous, &clusters, metrics)?;
     let mut tables = Tables {
         config: &source.config,
@@ -48,12 +50,13 @@ pub(crate) fn build(
     let mut built = Vec::with_capacity(listeners.len());
     for config in listeners {
         let table = tables.of(config);
-        let tls = tls_table(config, &source.config, &tls_routes);
+        let passes = tls_table(config, &source.config, &tls_routes);
         let old = previous.listener(config.name.as_str());
         let is_routed_to = is_routed_to(config, &source.config);
         let found = Found {
             table,
-            tls,
+            passes,
+            ends_tls: tls.listener(config.name.as_str()).cloned(),
             is_routed_to,
         };
         built.push(build_listener(config, found, old, &clusters, metrics));
@@ -63,6 +66,7 @@ pub(crate) fn build(
         listeners: built,
         routes,
         clusters,
+        tls,
         to_change,
         source,
     })
@@ -72,6 +76,7 @@ type Clusters = HashMap<Arc<str>, Arc<Cluster>, foldhash::fast::RandomState>;
 
 fn build_clusters(
     configs: &[model::Cluster],
+    tls: &tls::Table,
     previous: &Snapshot,
     metrics: &Metrics,
     now: u64,
@@ -87,12 +92,10 @@ fn build_clusters(
             }
             _ => {
                 let cells = metrics.cluster(config.name.as_str());
-                Arc::new(Cluster::from_previous(
-                    config.clone(),
-                    cells,
-                    old.map(|o| &**o),
-                    now,
-                ))
+                let old = old.map(|o| &**o);
+                let cluster = Cluster::from_previous(config.clone(), cells, old, now);
+                cluster.set_tls(tls.cluster(config.name.as_str()).cloned());
+                Arc::new(cluster)
             }
         };
         clusters.insert(Arc::clone(&cluster.name), cluster);
@@ -203,6 +206,8 @@ fn tls_table(
     };
     match listener.protocol {
         model::Protocol::TlsPassthrough => Some(build()),
+        // What is ended here does not pass through.
+        model::Protocol::Auto if listener.tls.is_some() => None,
         model::Protocol::Auto => Some(build()).filter(|table| !table.is_empty()),
         model::Protocol::Http | model::Protocol::Tcp => None,
     }
@@ -224,7 +229,8 @@ fn is_routed_to(listener: &model::Listener, config: &model::Config) -> bool {
 /// What was found for a listener.
 struct Found {
     table: Arc<RouteTable>,
-    tls: Option<Arc<TlsTable>>,
+    passes: Option<Arc<TlsTable>>,
+    ends_tls: Option<Arc<tls::ServerTls>>,
     is_routed_to: bool,
 }
 
@@ -241,7 +247,8 @@ fn build_listener(
     Arc::new(Listener {
         name: config.name.as_str().into(),
         table: found.table,
-        tls: found.tls,
+        tls: found.passes,
+        ends_tls: found.ends_tls,
         first_speaker: first_speaker.unwrap_or_default(),
         is_routed_to: found.is_routed_to,
         cluster: config
@@ -270,6 +277,8 @@ fn http_settings(listener: &model::Listener) -> HttpSettings {
         max_requests: http.max_requests,
         max_lifetime: listener.max_lifetime,
         http2: http.http2.clone(),
+        http2_resets: http.http2_resets.clone(),
+        http2_provoked_resets: http.http2_provoked_resets.clone(),
         upgrades: http
             .upgrades
             .iter()

@@ -7,6 +7,7 @@ mod build;
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, atomic::AtomicU32},
     time::Duration,
 };
@@ -21,6 +22,7 @@ use crate::{
     net::first_speaker::FirstSpeaker,
     route::{Route, RouteTable, TlsTable},
     telemetry::metrics::{Cells, ListenerCells},
+    tls::{self, ServerTls},
 };
 
 /// A version of the table.
@@ -33,6 +35,8 @@ pub(crate) struct Snapshot {
     /// In the order of the configuration's routes.
     pub(crate) routes: Vec<Arc<Route>>,
     pub(crate) clusters: HashMap<Arc<str>, Arc<Cluster>, foldhash::fast::RandomState>,
+    /// Certificates, keys and trust, as they were read for this version.
+    pub(crate) tls: tls::Table,
     /// Clusters kept from the version before whose endpoints this one changes.
     pub(crate) to_change: Vec<Arc<Cluster>>,
 }
@@ -42,6 +46,8 @@ pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
     pub(crate) config: model::Listener,
     pub(crate) table: Arc<RouteTable>,
+    /// TLS is ended here.
+    pub(crate) ends_tls: Option<Arc<ServerTls>>,
     /// TLS is passed through by the name it asks for; `None`: it is opaque, or not taken.
     pub(crate) tls: Option<Arc<TlsTable>>,
     /// Where opaque connections go.
@@ -74,6 +80,16 @@ pub(crate) struct HttpSettings {
     pub(crate) via: bool,
     pub(crate) proxy_status: bool,
     pub(crate) http2: model::Http2Options,
+    pub(crate) http2_resets: model::Rate,
+    pub(crate) http2_provoked_resets: model::Rate,
+}
+
+impl HttpSettings {
+    /// Whether a peer is a proxy in front of us that is believed, and carries many clients.
+    pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.trusted.iter().any(|net| net.contains(&ip))
+    }
 }
 
 impl Snapshot {
@@ -85,11 +101,12 @@ impl Snapshot {
             listeners: Vec::new(),
             routes: Vec::new(),
             clusters: HashMap::default(),
+            tls: tls::Table::default(),
             to_change: Vec::new(),
         }
     }
 
-    /// Gives kept clusters the endpoints of this version. Only now, with the swap: a version that
+    /// Gives kept clusters the endpoints and certificates of this version. Only now, with the swap: a version that
     /// is refused must not have changed anything.
     pub(crate) fn change_endpoints(&self, now: u64) {
         let configs = &self.source.config.clusters;
@@ -98,6 +115,7 @@ impl Snapshot {
         for cluster in &self.to_change {
             if let Some(config) = by_name.get(&*cluster.name) {
                 cluster.apply(config, now);
+                cluster.set_tls(self.tls.cluster(&cluster.name).cloned());
             }
         }
     }

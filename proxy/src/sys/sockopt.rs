@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
+
 /// Lets the kernel hold accepted connections back until the client has sent something, for
 /// about this long (`TCP_DEFER_ACCEPT`; the kernel rounds up to its retransmission steps).
 ///
@@ -57,15 +59,34 @@ pub(crate) fn send_room(socket: &impl AsFd) -> Option<usize> {
     Some(value(libc::SK_MEMINFO_SNDBUF).saturating_sub(used) as usize)
 }
 
+/// Sends, and says that more follows at once (`MSG_MORE`): more bytes or the end, which then shares
+/// the last segment. The kernel waits for it for 200 ms at most.
+pub(crate) fn send_more(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_MORE | libc::MSG_NOSIGNAL;
+    SockRef::from(socket).send_with_flags(bytes, flags)
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{ErrorKind, Write},
+        io::{ErrorKind, Read, Write},
         net::{TcpListener, TcpStream},
         os::unix::net::UnixStream,
     };
 
     use super::*;
+
+    #[test]
+    fn what_is_followed_by_the_end_arrives_whole() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut receiver, _) = listener.accept().unwrap();
+        assert_eq!(send_more(&sender, b"all").unwrap(), 3);
+        drop(sender);
+        let mut came = String::new();
+        receiver.read_to_string(&mut came).unwrap();
+        assert_eq!(came, "all");
+    }
 
     #[test]
     fn defer_accept_holds_a_silent_connection_back() {

@@ -8,7 +8,7 @@ use std::fmt;
 use prometheus_client::{metrics::MetricType, registry::Unit};
 
 use super::{
-    metrics::{EarlyDial, GRPC_STATUS, Spoke},
+    metrics::{EarlyDial, GRPC_STATUS, Handshakes, Spoke},
     registry::Gathered,
     samples::{Samples, Value},
 };
@@ -137,6 +137,17 @@ pub(super) static FAMILIES: &[Family] = &[
          it does not",
         |all, out| out.words(&all.listeners, EarlyDial::WORDS, |c| &c.early_dials),
     ),
+    family(
+        MetricType::Counter,
+        "outrigger_tls_handshakes",
+        &["listener", "result"],
+        "TLS handshakes with clients; `full`, `resumed`, or the cause of the failure",
+        |all, out| {
+            out.words(&all.listeners, Handshakes::WITH_CLIENTS, |c| {
+                c.handshakes.counters()
+            })
+        },
+    ),
     // Requests, by route.
     family(
         MetricType::Counter,
@@ -251,6 +262,17 @@ pub(super) static FAMILIES: &[Family] = &[
     ),
     family(
         MetricType::Counter,
+        "outrigger_upstream_tls_handshakes",
+        &["cluster", "result"],
+        "TLS handshakes with endpoints; `full`, `resumed`, or the cause of the failure",
+        |all, out| {
+            out.words(&all.clusters, Handshakes::WITH_ENDPOINTS, |c| {
+                c.handshakes.counters()
+            })
+        },
+    ),
+    family(
+        MetricType::Counter,
         "outrigger_upstream_tls_connections",
         &["cluster"],
         "TLS connections passed through by the name they ask for",
@@ -280,6 +302,20 @@ pub(super) static FAMILIES: &[Family] = &[
         &["cluster"],
         "Time from sending a request to the head of its response",
         |all, out| out.histograms(&all.clusters, |c| &c.latency),
+    )
+    .in_unit("seconds"),
+    family(
+        MetricType::Gauge,
+        "outrigger_certificate_expiry_timestamp",
+        &["scope", "name", "file"],
+        "When a certificate of ours in use expires, in seconds since 1970",
+        |all, out| {
+            for it in &all.system.certificates {
+                let expires = Value::Whole(it.expires);
+                out.value(&[it.scope, &it.name, &it.file], expires)?;
+            }
+            Ok(())
+        },
     )
     .in_unit("seconds"),
     // The process.

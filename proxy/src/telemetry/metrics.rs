@@ -60,6 +60,75 @@ impl EarlyDial {
     pub(crate) const WORDS: [&str; 3] = ["greeted", "used", "in_vain"];
 }
 
+/// How a TLS handshake may fail, as it is counted; anything else is `other`.
+const CLIENT_FAULTS: [Cause; 7] = [
+    Cause::TlsHelloInvalid,
+    Cause::TlsHandshakeFailed,
+    Cause::TlsHandshakeTimeout,
+    Cause::ClientCertificateMissing,
+    Cause::ClientCertificateInvalid,
+    Cause::ClientCertificateExpired,
+    Cause::ClientGone,
+];
+const ENDPOINT_FAULTS: [Cause; 7] = [
+    Cause::UpstreamTlsFailed,
+    Cause::UpstreamTlsAlert,
+    Cause::UpstreamCertificateInvalid,
+    Cause::UpstreamCertificateExpired,
+    Cause::UpstreamCertificateName,
+    Cause::UpstreamAlpn,
+    Cause::ConnectTimeout,
+];
+
+/// TLS handshakes by how they ended: whole, resumed, with one of the faults, or otherwise.
+#[derive(Debug, Default)]
+pub(crate) struct Handshakes([Counter; 10]);
+
+impl Handshakes {
+    /// With clients.
+    pub(crate) const WITH_CLIENTS: [&str; 10] = words(CLIENT_FAULTS);
+    /// With endpoints.
+    pub(crate) const WITH_ENDPOINTS: [&str; 10] = words(ENDPOINT_FAULTS);
+
+    /// Whether a session was resumed, or why there is none.
+    fn ended(&self, faults: [Cause; 7], how: Result<bool, Cause>) {
+        let place = match how {
+            Ok(resumed) => usize::from(resumed),
+            Err(cause) => {
+                2 + faults
+                    .iter()
+                    .position(|f| *f == cause)
+                    .unwrap_or(faults.len())
+            }
+        };
+        if let Some(counter) = self.0.get(place) {
+            counter.inc();
+        }
+    }
+
+    pub(crate) fn counters(&self) -> &[Counter; 10] {
+        &self.0
+    }
+}
+
+const fn words(faults: [Cause; 7]) -> [&'static str; 10] {
+    let mut words = ["full", "resumed", "", "", "", "", "", "", "", "other"];
+    let mut at = 0;
+    // No iterator is const.
+    while at < faults.len() {
+        words[2 + at] = faults[at].word();
+        at += 1;
+    }
+    words
+}
+
+impl ClusterCells {
+    /// A TLS handshake with an endpoint ended; see [`Handshakes`].
+    pub(crate) fn shaken(&self, how: Result<bool, Cause>) {
+        self.handshakes.ended(ENDPOINT_FAULTS, how);
+    }
+}
+
 /// The codes of gRPC; beside them: a number that is none of them, and no status at all.
 pub(crate) const GRPC_STATUS: [&str; 19] = [
     "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
@@ -84,6 +153,11 @@ impl ListenerCells {
         }
     }
 
+    /// A TLS handshake with a client ended; see [`Handshakes`].
+    pub(crate) fn shaken(&self, how: Result<bool, Cause>) {
+        self.handshakes.ended(CLIENT_FAULTS, how);
+    }
+
     pub(crate) fn dialed_early(&self, outcome: EarlyDial) {
         if let Some(counter) = self.early_dials.get(outcome as usize) {
             counter.inc();
@@ -105,6 +179,7 @@ pub(crate) struct ListenerCells {
     pub(crate) detected: [Counter; Spoke::WORDS.len()],
     /// Connections to the cluster that were opened before the client had spoken, by their use.
     pub(crate) early_dials: [Counter; EarlyDial::WORDS.len()],
+    pub(crate) handshakes: Handshakes,
     /// Failures before a route was found, and of opaque connections.
     pub(crate) failures: CauseCounters,
 }
@@ -136,6 +211,7 @@ pub(crate) struct ClusterCells {
     pub(crate) connects: Counter,
     pub(crate) connect_failures: Counter,
     pub(crate) connections: Gauge,
+    pub(crate) handshakes: Handshakes,
     /// TLS connections passed through by a name.
     pub(crate) tls_connections: Counter,
     /// Requests sent on a connection that had served another before.

@@ -61,8 +61,19 @@ pub(crate) struct LogCounters {
     pub(crate) dropped: AtomicU64,
 }
 
+/// A certificate in use, for those who watch it.
+#[derive(Clone, Debug)]
+pub(crate) struct CertificateState {
+    /// `listener` or `cluster`, and its name.
+    pub(crate) scope: &'static str,
+    pub(crate) name: String,
+    pub(crate) file: String,
+    /// Seconds since 1970.
+    pub(crate) expires: u64,
+}
+
 /// What the kernel knows of the process; read by the caller of [`Metrics::encode`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct SystemStats {
     pub(crate) resident_bytes: u64,
     /// User and system time.
@@ -73,6 +84,7 @@ pub(crate) struct SystemStats {
     pub(crate) dns_failed: u64,
     /// Lines of the proxy's own log that could not be written.
     pub(crate) log_lost: u64,
+    pub(crate) certificates: Vec<CertificateState>,
 }
 
 impl Metrics {

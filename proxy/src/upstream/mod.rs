@@ -6,6 +6,7 @@
 mod habits;
 mod multiplexed;
 mod pool;
+mod secure;
 
 pub(crate) use multiplexed::Lease;
 pub(crate) use pool::{Connection, Origin, Pools, Want};

@@ -13,7 +13,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
 use h2::{
     SendStream,
     client::{ResponseFuture, SendRequest},
@@ -22,14 +21,14 @@ use http::Request;
 
 use super::{
     Origin, Want,
-    pool::{Pool, Pools},
+    pool::{Dialed, Pool, Pools},
 };
 use crate::{
     cluster::{Cluster, endpoint::Place},
     error::{Cause, Failure},
     h2::{
-        self as http2,
-        abuse::{Limits, Role},
+        self as http2, Piece, Queue,
+        abuse::Role,
         io::{self, Bounds, Handle, Parts, link},
     },
     timer::now,
@@ -38,7 +37,7 @@ use crate::{
 /// One HTTP/2 connection.
 struct Link {
     cluster: Arc<Cluster>,
-    sender: RefCell<SendRequest<Bytes>>,
+    sender: RefCell<SendRequest<Piece>>,
     /// Streams in use.
     streams: Cell<u32>,
     /// Streams that were used, ever.
@@ -47,6 +46,10 @@ struct Link {
     idle_since: Cell<u64>,
     /// It gets no more streams.
     leaving: Cell<bool>,
+    /// What payload for it is lined up in.
+    queue: Queue,
+    /// Why it ended, where that is known better than from what its streams see.
+    why: Cell<Option<Failure>>,
 }
 
 /// One stream's place on a connection, until it is dropped.
@@ -158,6 +161,10 @@ impl Links {
         drop(gone);
     }
 
+    pub(super) fn is_connecting(&self) -> bool {
+        self.connecting.get()
+    }
+
     fn forget(&self, link: &Rc<Link>) {
         link.leaving.set(true);
         self.list.borrow_mut().retain(|l| !Rc::ptr_eq(l, link));
@@ -167,22 +174,17 @@ impl Links {
 impl Pool {
     /// A place on a connection that has one left.
     fn stream(self: &Rc<Self>, now: u64) -> Option<Lease> {
+        let mut at = 0;
         loop {
-            let link = {
-                let list = self.links.list.borrow();
-                Rc::clone(list.iter().find(|l| l.has_room())?)
-            };
-            // Without a system call: whether the peer still takes requests.
-            let ready = link
-                .sender
-                .borrow_mut()
-                .poll_ready(&mut Context::from_waker(Waker::noop()));
-            if link.is_spent(now) || matches!(ready, Poll::Ready(Err(_))) {
-                self.links.forget(&link);
-                continue;
+            let link = Rc::clone(self.links.list.borrow().get(at)?);
+            match link.poll_room() {
+                Poll::Ready(Ok(())) if !link.is_spent(now) => {
+                    link.requests.set(link.requests.get().saturating_add(1));
+                    return Some(self.lease(link));
+                }
+                Poll::Pending => at += 1,
+                Poll::Ready(_) => self.links.forget(&link),
             }
-            link.requests.set(link.requests.get().saturating_add(1));
-            return Some(self.lease(link));
         }
     }
 
@@ -196,9 +198,24 @@ impl Pool {
 
     /// Makes a connection and takes its first stream.
     async fn establish(self: &Rc<Self>, want: &Want<'_>, place: Place) -> Result<Lease, Failure> {
-        self.links.connecting.set(true);
-        let _connecting = Connecting(self);
-        let (stream, room, opened) = self.dial(want).await?;
+        let _connecting = Connecting::begin(self);
+        let dialed = self.dial(want).await?;
+        self.share(want, dialed, place).await
+    }
+
+    /// Makes a connection one that requests share, and takes its first stream.
+    pub(super) async fn share(
+        self: &Rc<Self>,
+        want: &Want<'_>,
+        dialed: Dialed<'_>,
+        place: Place,
+    ) -> Result<Lease, Failure> {
+        let Dialed {
+            stream,
+            room,
+            began: opened,
+            ..
+        } = dialed;
         let settings = &want.cluster.config.http2;
         let head = want.cluster.config.max_header_size.0 as u32;
         let (io, handle) = link(Parts {
@@ -206,13 +223,13 @@ impl Pool {
             first: &[],
             role: Role::Client,
             bounds: Bounds::default(),
-            // It is ours to choose whom we connect to.
-            limits: &Limits::peers(head),
+            limits: &http2::of_endpoint(settings, head),
             spare: want.spare,
+            behind: want.behind,
         });
         let builder = http2::client_builder(settings, head);
         // Sends our preface and settings, and waits for nothing.
-        let handshake = builder.handshake::<_, Bytes>(io).await;
+        let handshake = builder.handshake::<_, Piece>(io).await;
         let (sender, connection) =
             handshake.map_err(|_| Failure::new(Cause::BadResponse, "HTTP/2 handshake"))?;
         let standing = Standing {
@@ -231,6 +248,8 @@ impl Pool {
             opened,
             idle_since: Cell::new(opened),
             leaving: Cell::new(false),
+            queue: handle.queue(),
+            why: Cell::new(None),
         });
         tokio::task::spawn_local(drive(
             Rc::clone(self),
@@ -245,7 +264,14 @@ impl Pool {
 }
 
 /// Lets those go on who wait for a connection that is made.
-struct Connecting<'a>(&'a Rc<Pool>);
+pub(super) struct Connecting<'a>(&'a Rc<Pool>);
+
+impl<'a> Connecting<'a> {
+    pub(super) fn begin(pool: &'a Rc<Pool>) -> Self {
+        pool.links.connecting.set(true);
+        Self(pool)
+    }
+}
 
 impl Drop for Connecting<'_> {
     fn drop(&mut self) {
@@ -260,7 +286,7 @@ async fn drive(
     pool: Rc<Pool>,
     link: std::rc::Weak<Link>,
     standing: Standing,
-    mut connection: h2::client::Connection<io::Link, Bytes>,
+    mut connection: h2::client::Connection<io::Link, Piece>,
     handle: Handle,
 ) {
     let windows = standing.cluster.config.http2.clone();
@@ -281,30 +307,50 @@ async fn drive(
         }
         // Fails where the connection does, which reading says.
         let _ = handle.poll_flush_turn(cx);
+        // What was told to the endpoint just now may have made room.
+        pool.wake_one();
         match handle.flood() {
             Some(_) => Poll::Ready(Ok(())),
             None => Poll::Pending,
         }
     })
     .await;
-    if let Some(flood) = handle.flood() {
-        let why = flood.detail();
-        tracing::warn!(cluster = %standing.cluster.name, why, "an endpoint misuses HTTP/2");
+    let why = why(&handle, result.as_ref().err());
+    if let Some(failure) = &why {
+        tracing::warn!(cluster = %standing.cluster.name, %failure, "HTTP/2 connection to an endpoint was ended");
     } else if let Err(error) = &result {
         tracing::debug!(cluster = %standing.cluster.name, %error, "HTTP/2 connection to an endpoint ended");
     }
     if let Some(link) = link.upgrade() {
+        // Streams see no more than that their connection broke.
+        link.why.set(why);
         pool.links.forget(&link);
     }
     drop(standing);
     pool.wake_all();
 }
 
+/// Why we ended a connection.
+fn why(handle: &Handle, error: Option<&h2::Error>) -> Option<Failure> {
+    if let Some(flood) = handle.flood() {
+        return Some(Failure::new(flood.cause(Role::Client), flood.detail()));
+    }
+    error.and_then(|error| handle.failure(error))
+}
+
 impl Link {
-    fn has_room(&self) -> bool {
-        let theirs = self.sender.borrow().current_max_send_streams();
+    /// Whether a stream can be opened now, or the connection is broken. Without a system call.
+    ///
+    /// A stream that was given up counts for the endpoint until it has been told. One that is
+    /// opened meanwhile waits within h2, which takes no other one before it is open.
+    fn poll_room(&self) -> Poll<Result<(), h2::Error>> {
+        let mut sender = self.sender.borrow_mut();
+        let theirs = sender.current_max_send_streams();
         let limit = theirs.min(self.cluster.config.http2.max_streams as usize);
-        !self.leaving.get() && (self.streams.get() as usize) < limit
+        if self.leaving.get() || (self.streams.get() as usize) >= limit {
+            return Poll::Pending;
+        }
+        sender.poll_ready(&mut Context::from_waker(Waker::noop()))
     }
 
     fn is_spent(&self, now: u64) -> bool {
@@ -324,7 +370,7 @@ impl Lease {
         &self,
         request: Request<()>,
         end: bool,
-    ) -> Result<(ResponseFuture, SendStream<Bytes>), Failure> {
+    ) -> Result<(ResponseFuture, SendStream<Piece>), Failure> {
         let sent = self.link.sender.borrow_mut().send_request(request, end);
         sent.map_err(|_| {
             self.pool.links.forget(&self.link);
@@ -333,6 +379,18 @@ impl Lease {
                 "the connection takes no more requests",
             )
         })
+    }
+}
+
+impl Lease {
+    /// What payload for the connection is lined up in.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.link.queue
+    }
+
+    /// Why the connection ended, where we ended it.
+    pub(crate) fn why(&self) -> Option<Failure> {
+        self.link.why.get()
     }
 }
 

@@ -4,14 +4,13 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::{Arc, Weak},
-    task::{Context, Waker},
     time::Duration,
 };
 
 use outrigger_config::model;
 use tokio::sync::Notify;
 
-use super::{habits::Habits, multiplexed::Links};
+use super::{habits::Habits, multiplexed::Links, secure::secure};
 use crate::{
     cluster::{
         Cluster,
@@ -20,10 +19,12 @@ use crate::{
     error::{Cause, Failure},
     h2::io::Spare,
     net::{
+        behind::Behind,
         connect::{ConnectOptions, connect},
         stream::Stream,
     },
     timer::now,
+    tls::Offer,
 };
 
 /// How often a request that waits looks whether a connection was closed on another worker.
@@ -48,6 +49,8 @@ pub(crate) struct Pool {
     pending: Cell<u32>,
     freed: Notify,
     habits: Habits,
+    /// Where an endpoint may choose: whether it chose HTTP/2.
+    pub(super) learned: Cell<Option<bool>>,
     /// Connections that many requests share.
     pub(super) links: Links,
 }
@@ -80,10 +83,14 @@ pub(crate) struct Want<'a> {
     pub(crate) workers: usize,
     /// A connection that nobody used before is needed, and will not be given back.
     pub(crate) private: bool,
+    /// What may be spoken, where TLS agrees on that.
+    pub(crate) offer: Offer,
     /// Nanoseconds since the process began.
     pub(crate) now: u64,
     /// Memory for what HTTP/2 connections are about to send.
     pub(crate) spare: &'a Spare,
+    /// What payload for HTTP/2 connections counts against.
+    pub(crate) behind: &'a Behind,
 }
 
 /// Where a connection came from.
@@ -170,6 +177,7 @@ impl Pool {
             pending: Cell::new(0),
             freed: Notify::new(),
             habits: Habits::new(),
+            learned: Cell::new(None),
             links: Links::default(),
         }
     }
@@ -292,48 +300,78 @@ impl Pool {
         want: &Want<'_>,
         place: Place,
     ) -> Result<Connection, Failure> {
-        let (stream, room, began) = self.dial(want).await?;
-        std::mem::forget(room);
-        want.cluster.cells.at(want.worker).connections.inc();
-        Ok(Connection {
-            stream,
-            pool: Rc::clone(self),
-            cluster: Arc::clone(want.cluster),
-            worker: want.worker,
-            opened: began,
-            requests: 1,
-            _place: place,
-        })
+        let dialed = self.dial(want).await?;
+        Ok(Self::own(self, want, dialed, place))
     }
 
-    /// Connects. The room is to be forgotten by who gives it back when the connection ends.
-    pub(super) async fn dial(
-        self: &Rc<Self>,
+    /// A connection of this pool.
+    pub(super) fn own(
+        pool: &Rc<Self>,
         want: &Want<'_>,
-    ) -> Result<(Stream, Room<'_>, u64), Failure> {
+        dialed: Dialed<'_>,
+        place: Place,
+    ) -> Connection {
+        std::mem::forget(dialed.room);
+        want.cluster.cells.at(want.worker).connections.inc();
+        Connection {
+            stream: dialed.stream,
+            pool: Rc::clone(pool),
+            cluster: Arc::clone(want.cluster),
+            worker: want.worker,
+            opened: dialed.began,
+            requests: 1,
+            _place: place,
+        }
+    }
+
+    /// A place for a new connection, when there is one.
+    pub(super) async fn place_or_wait(&self, want: &Want<'_>) -> Result<Place, Failure> {
+        let settings = &want.cluster.config.pool;
+        let first = self.nobody_waits();
+        match first.then(|| self.place(settings)).flatten() {
+            Some(place) => Ok(place),
+            None => self.wait(want, || self.place(settings)).await,
+        }
+    }
+
+    /// Connects, over TLS where the cluster says so.
+    pub(super) async fn dial(self: &Rc<Self>, want: &Want<'_>) -> Result<Dialed<'_>, Failure> {
+        let tls = want.cluster.tls()?;
         let cells = want.cluster.cells.at(want.worker);
         self.open.set(self.open.get() + 1);
         let room = Room(self);
         let began = now();
         let options = ConnectOptions::from(&want.cluster.config.tcp);
+        let limit = want.cluster.connect_timeout();
         cells.connects.inc();
-        let stream = match connect(
-            &want.endpoint.addresses,
-            &options,
-            want.cluster.connect_timeout(),
-        )
-        .await
-        {
-            Ok(stream) => stream,
-            Err(error) => {
-                cells.connect_failures.inc();
-                want.cluster.connect_failed();
-                tracing::debug!(cluster = %want.cluster.name, endpoint = %want.endpoint.name, %error, "connect failed");
-                return Err(Failure::from(error.cause()));
-            }
+        let failed = |failure: Failure, error: &dyn std::fmt::Display| {
+            cells.connect_failures.inc();
+            want.cluster.connect_failed();
+            tracing::debug!(cluster = %want.cluster.name, endpoint = %want.endpoint.name, %error, "connect failed");
+            failure
         };
-        self.habits.connected_in(now() - began);
-        Ok((stream, room, began))
+        let connected = connect(&want.endpoint.addresses, &options, limit).await;
+        let mut stream = connected.map_err(|error| failed(Failure::from(error.cause()), &error))?;
+        let took = now() - began;
+        self.habits.connected_in(took);
+        let mut http2 = false;
+        if let Some(tls) = tls {
+            let left = limit.saturating_sub(Duration::from_nanos(took));
+            // Boxed, so that who needs no TLS does not carry its size.
+            let secured = Box::pin(secure(stream, &tls, want, want.offer, left)).await;
+            (stream, http2) = secured.map_err(|failure| {
+                if failure.cause == Cause::UpstreamAlpn {
+                    self.unlearn();
+                }
+                failed(failure, &failure)
+            })?;
+        }
+        Ok(Dialed {
+            stream,
+            http2,
+            room,
+            began,
+        })
     }
 
     fn sweep(&self, now: u64, gone: bool) {
@@ -375,6 +413,16 @@ enum Freed {
     Place(Place),
 }
 
+/// A new connection.
+pub(super) struct Dialed<'a> {
+    pub(super) stream: Stream,
+    /// TLS agreed on HTTP/2.
+    pub(super) http2: bool,
+    /// To be forgotten by who gives it back when the connection ends.
+    pub(super) room: Room<'a>,
+    pub(super) began: u64,
+}
+
 /// A place in the pool that is given back unless a connection takes it over.
 pub(super) struct Room<'a>(&'a Rc<Pool>);
 
@@ -407,10 +455,8 @@ impl Drop for Waiting<'_> {
 impl Connection {
     /// Without a system call: whether nothing came since the last answer. Data nobody asked for
     /// counts as closed, since it would be taken for the next answer.
-    fn is_open(&self) -> bool {
-        self.stream
-            .poll_read_ready(&mut Context::from_waker(Waker::noop()))
-            .is_pending()
+    fn is_open(&mut self) -> bool {
+        self.stream.is_quiet()
     }
 
     fn is_spent(&self, now: u64, settings: &model::Pool) -> bool {

@@ -107,7 +107,13 @@ clusters: [{ name: c, endpoints: ['127.0.0.1:1'] }]";
     let loaded = outrigger_config::read(text, "test.yaml", &|_| None).unwrap();
     // Counters for one worker: the second, which this one is, panics when it counts.
     let metrics = Metrics::new(1, 16);
-    let built = snapshot::build(Arc::new(loaded), &Snapshot::empty(), &metrics, now());
+    let built = snapshot::build(
+        Arc::new(loaded),
+        crate::tls::Table::default(),
+        &Snapshot::empty(),
+        &metrics,
+        now(),
+    );
     parts.process.table.store(Arc::new(built.unwrap()));
     with_worker(parts, |worker, orders| async move {
         let bind = BindAddress::Tcp(([127, 0, 0, 1], 0).into());

@@ -14,6 +14,8 @@ use crate::wire::{End, Wire, is_reset};
 const WINDOW: i64 = 65_535;
 /// The payload of a frame that every peer takes.
 const FRAME: usize = 16_384;
+/// The dynamic table that every peer may use.
+const TABLE: usize = 4_096;
 
 /// One end of a connection.
 pub struct Connection {
@@ -102,7 +104,7 @@ impl Connection {
             settings: HashMap::new(),
             messages: BTreeMap::new(),
             incoming: Vec::new(),
-            decoder: Decoder::new(),
+            decoder: decoder(TABLE),
             block: None,
             windows: HashMap::from([(0, WINDOW)]),
             ended: None,
@@ -258,6 +260,11 @@ impl Connection {
         }
     }
 
+    /// Holds the peer to the size of the dynamic table that we set, before it encodes anything.
+    pub(super) fn set_table(&mut self, size: u32) {
+        self.decoder = decoder(size as usize);
+    }
+
     /// Reads `n` bytes that are no frames.
     pub(super) fn exactly(&mut self, n: usize) -> Option<Vec<u8>> {
         while self.incoming.len() < n && self.ended.is_none() {
@@ -356,6 +363,13 @@ impl Connection {
             let _ = self.try_send(&[Frame::settings_ack()]);
         }
     }
+}
+
+fn decoder(table: usize) -> Decoder<'static> {
+    let mut decoder = Decoder::new();
+    decoder.set_max_table_size(table.min(TABLE));
+    decoder.set_max_allowed_table_size(table);
+    decoder
 }
 
 /// The payload without padding.

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::{Block, Connection, Frame, Message, PREFACE, request, response};
+use super::{Block, Connection, Frame, Message, PREFACE, request, response, setting};
 use crate::{
     upstream::Upstream,
     wire::{Address, Wire},
@@ -26,6 +26,11 @@ impl Client {
     #[track_caller]
     pub fn connect_with(address: impl Into<Address>, settings: &[(u16, u32)]) -> Self {
         let mut client = Self::silent(address);
+        for (id, value) in settings {
+            if *id == setting::HEADER_TABLE_SIZE {
+                client.set_table(*value);
+            }
+        }
         let hello = [PREFACE, &Frame::settings(settings).encode()].concat();
         std::io::Write::write_all(&mut client.wire, &hello).expect("sending the preface");
         client

@@ -112,7 +112,8 @@ fn blocks_are_what_they_say() {
     client.open(block, true);
     assert_eq!(client.goaway().0, code::PROTOCOL_ERROR);
 
-    let mut client = Client::connect(h2_server());
+    let address = h2_server();
+    let mut client = Client::connect(address);
     let long = "x".repeat(5_000);
     let block = Block::default()
         .table_size(200)
@@ -124,6 +125,11 @@ fn blocks_are_what_they_say() {
         .literal("x-long", &long);
     let stream = client.open(block, true);
     assert_eq!(client.whole(stream).get("x-path"), Some("/dynamic"));
+    // A table of nothing is what the other end has to do with.
+    let mut small = Client::connect_with(address, &[(setting::HEADER_TABLE_SIZE, 0)]);
+    for _ in 0..3 {
+        assert_eq!(small.get("/small").get("x-path"), Some("/small"));
+    }
     // What was inserted then is one byte now. A block may come in pieces.
     let block = Vec::from(Block::default().indexed(2).indexed(6).indexed(62));
     let stream = client.stream();

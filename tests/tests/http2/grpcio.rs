@@ -122,12 +122,15 @@ fn deadlines_and_cancellation_reach_the_server() {
         let left = said.strip_prefix("hang ").and_then(|n| n.parse().ok());
         left.unwrap_or_else(|| panic!("{said}"))
     };
+    // The end of the first call may be told after the second began.
+    let said = [0, 1, 2, 3].map(|line| server.said(line));
+    let (ends, begins): (Vec<_>, Vec<_>) = said.into_iter().partition(|said| said == "ended");
+    assert_eq!(ends.len(), 2, "{begins:?}");
+    let mut begins = begins.into_iter().map(left);
     // The server was told of less than the half second the client gave.
-    let first = left(server.said(0));
+    let first = begins.next().unwrap();
     assert!(first > 0.0 && first < 0.5, "{first}");
-    assert_eq!(server.said(1), "ended");
-    assert!(left(server.said(2)) < 0.0, "no deadline was made up");
-    assert_eq!(server.said(3), "ended");
+    assert!(begins.next().unwrap() < 0.0, "no deadline was made up");
     let log = proxy_without.log_of(2);
     // Who sees to the deadline first is the client or the proxy.
     assert!(

@@ -7,9 +7,17 @@
     reason = "a panic is how a test fails"
 )]
 
+mod bench;
+mod bombs;
 mod directions;
+mod endpoints;
+mod floods;
 mod grpc;
 mod grpcio;
+mod limits;
+mod stalls;
+mod storm;
+mod streams;
 
 use outrigger_tests::{proxy::Proxy, wire::Address};
 

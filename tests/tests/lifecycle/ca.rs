@@ -26,7 +26,7 @@ fn an_authority_and_what_it_issues() {
     let dir = TempDir::new();
     let at = |name: &str| dir.path().join(name);
     let init = ["init", "--dir", "ca", "--trust-domain", "shop.example"];
-    let said = ca(&init, dir.path()).success();
+    let said = ca(&init, dir.path()).success().stdout;
     assert!(said.contains("outrigger ca issue --dir ca"), "{said}");
     let id = "spiffe://shop.example/team/web";
     let issue = [
@@ -40,7 +40,7 @@ fn an_authority_and_what_it_issues() {
         "--ttl",
         "1h",
     ];
-    let said = ca(&issue, dir.path()).success();
+    let said = ca(&issue, dir.path()).success().stdout;
     assert!(said.contains(id) && said.contains("60 minutes"), "{said}");
     let out = at("ca/issued/team/web");
     for (file, expected) in [
@@ -80,7 +80,7 @@ fn an_authority_and_what_it_issues() {
         }
         let mut show = Command::new(&openssl);
         show.args(["x509", "-noout", "-ext", "subjectAltName", "-in"]);
-        let shown = output(show.arg(out.join("tls.crt"))).success();
+        let shown = output(show.arg(out.join("tls.crt"))).success().stdout;
         assert!(
             shown.contains(&format!("URI:{id}, DNS:web.local")),
             "{shown}"
@@ -118,6 +118,10 @@ fn what_is_refused() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let refused = issue("spiffe://shop.example/web");
     assert_eq!(refused.code, Some(1));
-    assert!(refused.stderr.contains("chmod 600"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("must have 0600"),
+        "{}",
+        refused.stderr
+    );
     assert!(!dir.path().join("ca/issued").exists());
 }

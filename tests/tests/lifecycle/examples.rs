@@ -4,7 +4,9 @@ use std::{fs, path::Path, time::Duration};
 
 use outrigger_tests::{
     client::{self, Client, request},
+    files::TempDir,
     proxy::Setup,
+    secure::Authority,
 };
 
 /// The text with every `bind:` at a port of the kernel's choice, or at a socket in `DIR`.
@@ -36,8 +38,15 @@ fn every_example_boots_and_answers() {
         .collect();
     files.sort();
     assert!(files.len() >= 5, "{files:?}");
+    let keys = TempDir::new();
+    let authority = Authority::new();
+    authority.write(&keys.file("partners.pem"));
+    authority.issue(keys.path(), "site", &["site.example"]);
+    authority.issue(keys.path(), "tenants", &["*.tenants.example"]);
+    let folder = keys.path().display().to_string();
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
+        let text = text.replace("/etc/outrigger/tls", &folder);
         let proxy = Setup::file(&rebound(&text)).start();
         let listeners = proxy.listeners();
         assert!(!listeners.is_empty(), "{}", file.display());

@@ -1,9 +1,11 @@
 //! Rates, and what is weighed against honest work.
 
-use super::*;
+use std::sync::LazyLock;
+
+use super::{super::usual, *};
 
 const SECOND: u64 = 1_000_000_000;
-const LIMITS: Limits = Limits::strangers(65_536);
+static LIMITS: LazyLock<Limits> = LazyLock::new(|| usual(65_536));
 
 fn frame(kind: Kind, length: u32, flags: u8, stream: u32) -> Head {
     let code = 0;
@@ -151,14 +153,14 @@ fn a_header_block_is_bounded_in_frames_and_bytes() {
     // Each block counts for itself.
     for _ in 0..100 {
         judge.received(&open, || 0).unwrap();
-        for _ in 1..CONTINUATIONS {
+        for _ in 1..LIMITS.continuations {
             judge.received(&more(0), || 0).unwrap();
         }
         judge.received(&last, || 0).unwrap();
     }
     judge.received(&open, || 0).unwrap();
     let refused = passing(&mut judge, more(0), 0);
-    assert_eq!(refused, (CONTINUATIONS, Flood::Continuations));
+    assert_eq!(refused, (LIMITS.continuations, Flood::Continuations));
 
     let mut judge = server();
     judge.received(&open, || 0).unwrap();
@@ -170,10 +172,11 @@ fn a_header_block_is_bounded_in_frames_and_bytes() {
 
 #[test]
 fn a_larger_header_list_may_have_more_frames() {
-    let list = 1 << 20;
-    let limits = Limits::strangers(list);
-    assert!(limits.continuations * LEAST_FRAME >= limits.header_block);
-    assert_eq!(LIMITS.continuations, CONTINUATIONS);
+    for (list, frames) in [(1_024, 5), (65_536, 10), (1 << 20, 160)] {
+        let limits = usual(list);
+        assert_eq!(limits.continuations, frames);
+        assert!(limits.continuations * LEAST_FRAME >= limits.header_block);
+    }
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::{
     future::poll_fn,
     io::{self, ErrorKind},
+    sync::LazyLock,
     task::Poll,
 };
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream};
+use h2::RecvStream;
 use http::{Request, Response};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -16,10 +17,45 @@ use tokio::{
     task::spawn_local,
 };
 
-use super::{super::meter::PREFACE, *};
-use crate::net::testing::{run, tcp_pair, unix_pair};
+use super::{
+    super::{
+        meter::{Head, PREFACE},
+        usual,
+    },
+    *,
+};
+use crate::net::{
+    behind::Behind,
+    testing::{run, tcp_pair, unix_pair},
+};
 
-const LIMITS: Limits = Limits::strangers(65_536);
+/// Frames and bytes that went through a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// By kind; see [`Kind::ALL`].
+    received: [u64; Kind::ALL.len()],
+    sent: [u64; Kind::ALL.len()],
+    bytes_sent: u64,
+    /// System calls that sent something.
+    sends: u64,
+}
+
+impl Tally {
+    pub(super) fn received(&mut self, head: &Head) {
+        self.received[head.kind as usize] += 1;
+    }
+
+    pub(super) fn sent(&mut self, head: &Head) {
+        self.sent[head.kind as usize] += 1;
+    }
+
+    pub(super) fn send(&mut self, n: usize) {
+        self.sends += 1;
+        self.bytes_sent += n as u64;
+    }
+}
+
+static LIMITS: LazyLock<Limits> = LazyLock::new(|| usual(65_536));
 /// As much as is collected.
 const LARGE: usize = 64 * 1024;
 
@@ -31,6 +67,7 @@ fn linked(stream: Stream, role: Role, spare: &Spare) -> (Link, Handle) {
         bounds: Bounds::default(),
         limits: &LIMITS,
         spare,
+        behind: &Behind::new(1 << 20),
     })
 }
 
@@ -265,6 +302,7 @@ fn bytes_that_were_read_before_come_first() {
             bounds: Bounds::default(),
             limits: &LIMITS,
             spare: &spare(),
+            behind: &Behind::new(1 << 20),
         });
         peer.write_all(rest).await.unwrap();
         peer.shutdown().await.unwrap();
@@ -444,7 +482,7 @@ fn a_link_outlives_the_totals_of_h2() {
     // h2 ends a connection with its 101st empty DATA frame, however slowly they came.
     run(async {
         let (ours, mut peer) = tcp_pair().await;
-        let limits = Limits::peers(65_536);
+        let limits = usual(65_536).of_many();
         let (link, handle) = link(Parts {
             stream: ours,
             first: b"",
@@ -452,6 +490,7 @@ fn a_link_outlives_the_totals_of_h2() {
             bounds: Bounds::default(),
             limits: &limits,
             spare: &spare(),
+            behind: &Behind::new(1 << 20),
         });
         let bytes = [
             hello(),

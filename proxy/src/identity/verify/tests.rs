@@ -7,8 +7,8 @@ use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerCon
 
 use super::{
     super::{
-        PROVIDER,
         bundle::Bundle,
+        provider,
         testing::{Ca, Leaf, NOW, Rsa, SPAN, at, constraints, date, dns, now, pem, trusting, uri},
     },
     *,
@@ -436,7 +436,7 @@ fn configs(
     server: &Leaf,
     expected: &str,
 ) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
-    let provider = Arc::new(PROVIDER.clone());
+    let provider = Arc::clone(provider());
     let key = |leaf: &Leaf| leaf.key.serialize_der().try_into().unwrap();
     let expected = Arc::new([expected.parse().unwrap()]);
     // The time is that of the tests.

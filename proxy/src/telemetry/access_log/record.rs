@@ -33,6 +33,10 @@ pub(crate) struct Record<'a> {
     /// The name that a TLS connection asks for, and the protocols that it offers.
     pub(crate) sni: Option<&'a [u8]>,
     pub(crate) alpn: Option<&'a [u8]>,
+    /// Version, cipher suite and key exchange group of TLS that is ended here.
+    pub(crate) tls_version: Option<&'static str>,
+    pub(crate) cipher: Option<&'static str>,
+    pub(crate) group: Option<&'static str>,
     /// Sent to the client, or that of the cause where nothing could be sent.
     pub(crate) status: Option<u16>,
     /// Of a gRPC call: what became of it, by trailers or by us.
@@ -89,6 +93,9 @@ impl<'a> Record<'a> {
             protocol: None,
             sni: None,
             alpn: None,
+            tls_version: None,
+            cipher: None,
+            group: None,
             status: None,
             grpc_status: None,
             received: 0,
@@ -145,6 +152,9 @@ impl<'a> Record<'a> {
         line.maybe("protocol", self.protocol, Line::word);
         line.maybe("sni", self.sni, short);
         line.maybe("alpn", self.alpn, short);
+        line.maybe("tls_version", self.tls_version, Line::word);
+        line.maybe("cipher", self.cipher, Line::word);
+        line.maybe("group", self.group, Line::word);
         line.maybe("status", self.status.map(u64::from), Line::number);
         let grpc_status = self.grpc_status.map(u64::from);
         line.maybe("grpc_status", grpc_status, Line::number);

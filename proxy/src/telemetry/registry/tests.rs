@@ -20,6 +20,12 @@ fn scrape(metrics: &Metrics) -> String {
         cpu_seconds: 1.5,
         open_fds: 12,
         log_lost: 0,
+        certificates: vec![CertificateState {
+            scope: "listener",
+            name: "web".into(),
+            file: "a.pem".into(),
+            expires: 1_800_000_000,
+        }],
     };
     metrics.encode(system, &mut out);
     out
@@ -38,6 +44,7 @@ fn busy() -> Metrics {
         cells.failures.inc(Cause::NoRoute);
         cells.spoke(Spoke::Silent);
         cells.dialed_early(EarlyDial::InVain);
+        cells.shaken(Ok(true));
     }
     let route = metrics.route("shop");
     let cells = route.at(1);
@@ -52,6 +59,7 @@ fn busy() -> Metrics {
     let cluster = metrics.cluster("api-v1");
     let cells = cluster.at(0);
     cells.responses[5].inc();
+    cells.shaken(Err(Cause::UpstreamTlsAlert));
     cells.latency.observe(Duration::from_micros(800));
     metrics.worker().at(0).panics.inc();
     metrics.config_applied(7, "ab\"c", true);

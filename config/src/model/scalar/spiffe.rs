@@ -4,7 +4,14 @@
 //! readers could take for different ones is no identity. So there is nothing to normalise, and two
 //! IDs are the same if and only if their bytes are.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::engine::{Grammar, Refused, Scalar};
 
 const SCHEME: &str = "spiffe://";
 /// Longest ID in bytes, scheme included (SPIFFE-ID section 2.3).
@@ -14,18 +21,19 @@ const LONGEST_DOMAIN: usize = 255;
 
 /// A namespace of identities with roots of its own: `example.org`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct TrustDomain(Arc<str>);
+pub struct TrustDomain(Arc<str>);
 
 /// The identity of a workload, or, without a path, of a trust domain itself.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct SpiffeId {
+pub struct SpiffeId {
     text: Arc<str>,
     domain: TrustDomain,
 }
 
 /// Why a text is no SPIFFE ID, or no trust domain.
+#[allow(missing_docs, reason = "`text` says what each means")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Invalid {
+pub enum Invalid {
     TooLong,
     Scheme,
     NoDomain,
@@ -58,7 +66,8 @@ impl fmt::Display for Invalid {
 impl std::error::Error for Invalid {}
 
 impl TrustDomain {
-    pub(crate) fn as_str(&self) -> &str {
+    /// The text.
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -83,16 +92,18 @@ impl FromStr for TrustDomain {
 }
 
 impl SpiffeId {
-    pub(crate) fn as_str(&self) -> &str {
+    /// The text.
+    pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    pub(crate) fn trust_domain(&self) -> &TrustDomain {
+    /// Whose roots vouch for it.
+    pub fn trust_domain(&self) -> &TrustDomain {
         &self.domain
     }
 
     /// Empty for the ID of a trust domain, else it begins with `/`.
-    pub(crate) fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         &self.text[SCHEME.len() + self.domain.0.len()..]
     }
 }
@@ -114,6 +125,53 @@ impl FromStr for SpiffeId {
             text: text.into(),
             domain,
         })
+    }
+}
+
+impl Grammar for TrustDomain {
+    const SCALAR: Scalar = Scalar {
+        name: "trust domain",
+        expected: "a trust domain: 1 to 255 of a-z 0-9 . - _",
+        schema: || json!({ "type": "string", "pattern": "^[a-z0-9._-]{1,255}$" }),
+    };
+
+    fn parse(text: &str) -> Result<Self, Refused> {
+        text.parse().map_err(|_| None)
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        self.as_str().into()
+    }
+
+    fn stand_in() -> Self {
+        Self("".into())
+    }
+}
+
+impl Grammar for SpiffeId {
+    const SCALAR: Scalar = Scalar {
+        name: "SPIFFE ID",
+        expected: "a SPIFFE ID: spiffe://, a trust domain, a path",
+        schema: || json!({ "type": "string", "pattern": "^spiffe://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]+)+$" }),
+    };
+
+    fn parse(text: &str) -> Result<Self, Refused> {
+        match text.parse::<Self>() {
+            Ok(id) if id.path().is_empty() => Err(None),
+            Ok(id) => Ok(id),
+            Err(why) => Err(Some(format!("{}; {why}", Self::SCALAR.expected).into())),
+        }
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        self.as_str().into()
+    }
+
+    fn stand_in() -> Self {
+        Self {
+            text: SCHEME.into(),
+            domain: TrustDomain::stand_in(),
+        }
     }
 }
 
