@@ -16,10 +16,6 @@ pub mod fuzzing;
 mod h1;
 mod h2;
 mod http;
-#[allow(
-    dead_code,
-    reason = "whole by itself; listeners and clusters do not ask for identities yet"
-)]
 mod identity;
 mod message;
 mod net;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::{
     BindAddress, ByteSize, Cidr, DnsName, EndpointAddress, HeaderName, HeaderValue, HostPattern,
-    LogOutput, Name, PathText, Pattern, Percent, Text, Workers,
+    LogOutput, Name, PathText, Pattern, Percent, SpiffeId, Text, TrustDomain, Workers,
 };
 
 /// Repeatable chance (splitmix64).
@@ -227,6 +227,22 @@ impl Generate for HostPattern {
         } else {
             Self::Suffix("shop.example".into())
         }
+    }
+}
+
+impl Generate for SpiffeId {
+    fn generate(random: &mut Random) -> Self {
+        let text = random.one_of(&["spiffe://shop.example/web", "spiffe://d/ns/a/sa/B_c.d-1"]);
+        text.parse().unwrap()
+    }
+}
+
+impl Generate for TrustDomain {
+    fn generate(random: &mut Random) -> Self {
+        random
+            .one_of(&["shop.example", "d", "a_b-c.1"])
+            .parse()
+            .unwrap()
     }
 }
 

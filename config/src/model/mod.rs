@@ -5,6 +5,7 @@
 //! `Why:` gives the reason of its default. Nothing here knows how a setting is carried out.
 
 mod cluster;
+mod identity;
 mod listener;
 mod mesh;
 mod route;
@@ -13,6 +14,7 @@ mod tls;
 mod tls_route;
 
 pub use cluster::*;
+pub use identity::*;
 pub use listener::*;
 pub use mesh::*;
 pub use route::*;
@@ -43,6 +45,8 @@ crate::engine::model! {
         tls_routes: Vec<TlsRoute> = Vec::new();
         /// Named groups of endpoints.
         clusters: Vec<Cluster> = Vec::new();
+        /// Whom we believe, by trust domain.
+        trust: Vec<Trust> = Vec::new();
     }
 }
 
@@ -58,6 +62,7 @@ impl Config {
             routes: Vec::new(),
             tls_routes: Vec::new(),
             clusters: Vec::new(),
+            trust: Vec::new(),
         }
     }
 }

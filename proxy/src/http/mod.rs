@@ -409,6 +409,10 @@ impl Conn {
         let old = || now().saturating_sub(self.opened) >= settings.max_lifetime.as_nanos() as u64;
         self.phase().is_draining()
             || self.orphaned
+            || self
+                .secured
+                .as_ref()
+                .is_some_and(|it| it.end.is_near(now()))
             || (settings.max_requests > 0 && self.served >= settings.max_requests)
             || (!settings.max_lifetime.is_zero() && old())
     }

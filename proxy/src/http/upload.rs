@@ -59,9 +59,10 @@ pub(super) fn request(
     };
     let upgrade =
         forwarded::upgrade_allowed(&state.head, &state.request, &conn.listener.http.upgrades);
-    let scheme = match cluster.config.tls {
-        Some(_) => http::uri::Scheme::HTTPS,
-        None => http::uri::Scheme::HTTP,
+    let scheme = if cluster.is_secured() {
+        http::uri::Scheme::HTTPS
+    } else {
+        http::uri::Scheme::HTTP
     };
     http2::write_request(&view, &state.edits, upgrade, host(&view, cluster), scheme)
 }

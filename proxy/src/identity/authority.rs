@@ -136,7 +136,7 @@ impl Authority {
     fn check(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), String> {
         let mut trust = Trust::default();
         Bundle::new(vec![self.root.clone()])
-            .and_then(|bundle| trust.add(self.domain.clone(), bundle))
+            .map(|bundle| trust.add(self.domain.clone(), bundle))
             .and_then(|()| chain(&trust, Role::Client, leaf, &[], now))
             .and_then(|_| chain(&trust, Role::Server, leaf, &[], now))
             .map(|_| ())
@@ -190,6 +190,7 @@ mod tests {
     use super::{
         super::{
             own::Own,
+            pem::KeyBytes,
             testing::{NOW, SPAN, at, now},
         },
         *,
@@ -215,7 +216,9 @@ mod tests {
     #[test]
     fn what_it_issues_is_an_identity() {
         let made = issue(&authority(), "spiffe://one.example/web", TTL / 2, now()).unwrap();
-        let own = Own::from_pem(made.key.as_bytes(), made.certificate.as_bytes(), now()).unwrap();
+        let key = KeyBytes::from_pem(made.key.as_bytes()).unwrap();
+        let chain = CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap();
+        let own = Own::new(&key, vec![chain], now()).unwrap();
         assert_eq!(own.facts.id.as_str(), "spiffe://one.example/web");
         assert_eq!(&*own.facts.dns_names, ["web.local".into()]);
         assert_eq!(own.facts.life, made.life);

@@ -32,7 +32,8 @@ pub(crate) struct Root {
     pub(super) anchor: [TrustAnchor<'static>; 1],
     pub(super) hosts: Hosts,
     pub(crate) life: Life,
-    pub(crate) fingerprint: Fingerprint,
+    /// In hexadecimal digits.
+    pub(crate) fingerprint: Box<str>,
     der: CertificateDer<'static>,
     /// Places in [`Bundle::lists`] of what applies below this root.
     lists: Vec<usize>,
@@ -60,24 +61,28 @@ pub(crate) struct Trust {
 }
 
 impl Bundle {
-    /// Roots as PEM, or as DER one after the other.
+    /// Adds roots, as PEM.
     ///
     /// # Errors
     /// One of them cannot be a root, or there is none, or there are too many.
-    pub(crate) fn from_pem(roots: &[u8]) -> Result<Self, Refused> {
+    pub(crate) fn add_pem(&mut self, roots: &[u8]) -> Result<(), Refused> {
         let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(roots).collect();
-        Self::new(roots.map_err(|error| malformed(&error))?)
+        self.add_all(roots.map_err(|error| malformed(&error))?)
     }
 
     pub(crate) fn new(roots: Vec<CertificateDer<'static>>) -> Result<Self, Refused> {
         let mut bundle = Self::default();
-        for der in roots {
-            bundle.add(Root::new(der)?)?;
-        }
-        if bundle.roots.is_empty() {
+        bundle.add_all(roots)?;
+        Ok(bundle)
+    }
+
+    fn add_all(&mut self, roots: Vec<CertificateDer<'static>>) -> Result<(), Refused> {
+        if roots.is_empty() {
             return Err(Refusal::Missing.because("there is no certificate in it"));
         }
-        Ok(bundle)
+        roots
+            .into_iter()
+            .try_for_each(|der| self.add(Root::new(der)?))
     }
 
     fn add(&mut self, root: Root) -> Result<(), Refused> {
@@ -153,53 +158,21 @@ impl Bundle {
             .collect()
     }
 
+    pub(crate) fn count_lists(&self) -> usize {
+        self.lists.len()
+    }
+
     /// Lists whose successor is late. They are used on: what they took back stays taken back.
     pub(crate) fn stale_lists(&self, now: UnixTime) -> usize {
         let late = |list: &&List| list.next_update.is_some_and(|next| next < now);
         self.lists.iter().filter(late).count()
     }
-
-    /// Both together.
-    fn merge(&mut self, other: &Self) -> Result<(), Refused> {
-        for root in &other.roots {
-            self.add(Root::new(root.der.clone())?)?;
-        }
-        self.revoke(other.lists.iter().map(|list| list.der.clone()).collect())
-    }
 }
 
 impl Trust {
-    /// Trusts a domain by these roots; if it is trusted already, by both.
-    pub(crate) fn add(&mut self, domain: TrustDomain, bundle: Bundle) -> Result<(), Refused> {
-        if let Some(known) = self.bundles.get_mut(&domain) {
-            return known.merge(&bundle);
-        }
+    /// Trusts a domain by these roots, and by no others.
+    pub(crate) fn add(&mut self, domain: TrustDomain, bundle: Bundle) {
         self.bundles.insert(domain, bundle);
-        Ok(())
-    }
-
-    /// All that one of several sources says is to be trusted.
-    pub(crate) fn of_all<'a>(sources: impl IntoIterator<Item = &'a Self>) -> Result<Self, Refused> {
-        let mut all = Self::default();
-        for (domain, bundle) in sources.into_iter().flat_map(Self::domains) {
-            all.bundles
-                .entry(domain.clone())
-                .or_default()
-                .merge(bundle)?;
-        }
-        Ok(all)
-    }
-
-    /// Adds revocation lists, as PEM, of a domain that is trusted.
-    pub(crate) fn revoke_by_pem(
-        &mut self,
-        domain: &TrustDomain,
-        lists: &[u8],
-    ) -> Result<(), Refused> {
-        let bundle = self.bundles.get_mut(domain).ok_or_else(|| {
-            Refusal::WrongTrustDomain.because(format!("{domain} is not trusted here"))
-        })?;
-        bundle.revoke_by_pem(lists)
     }
 
     pub(crate) fn bundle(&self, domain: &TrustDomain) -> Option<&Bundle> {
@@ -208,19 +181,6 @@ impl Trust {
 
     pub(crate) fn domains(&self) -> impl Iterator<Item = (&TrustDomain, &Bundle)> {
         self.bundles.iter()
-    }
-
-    /// Whether the same is trusted: roots, lists and their order.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let facts = |trust: &Self| -> Vec<_> {
-            let of = |(domain, bundle): (&TrustDomain, &Bundle)| {
-                let roots: Vec<_> = bundle.roots.iter().map(|root| root.der.clone()).collect();
-                let lists: Vec<_> = bundle.lists.iter().map(|list| list.der.clone()).collect();
-                (domain.clone(), roots, lists)
-            };
-            trust.domains().map(of).collect()
-        };
-        facts(self) == facts(other)
     }
 }
 
@@ -237,7 +197,7 @@ impl Root {
             anchor: [anchor],
             hosts,
             life,
-            fingerprint: Fingerprint::of(&der),
+            fingerprint: Fingerprint::of(&der).to_string().into(),
             lists: Vec::new(),
             der,
         })
@@ -278,7 +238,7 @@ fn malformed(error: &pem::Error) -> Refused {
 
 impl fmt::Debug for Bundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let roots = self.roots.iter().map(|root| root.fingerprint);
+        let roots = self.roots.iter().map(|root| &root.fingerprint);
         write!(f, "{} lists, roots ", self.lists.len())?;
         f.debug_list().entries(roots).finish()
     }

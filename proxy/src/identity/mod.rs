@@ -7,6 +7,7 @@
 mod authority;
 mod bundle;
 mod constraints;
+mod header;
 mod life;
 mod own;
 mod pem;
@@ -19,10 +20,14 @@ mod testing;
 
 pub(crate) use self::{
     authority::{Authority, Made},
-    life::Life,
-    own::certified,
+    bundle::{Bundle, Root, Trust},
+    header::element,
+    life::{Life, Passed},
+    own::{Own, certified},
     pem::KeyBytes,
-    svid::life_of,
+    refusal::{Refusal, Refused},
+    svid::{Peer, life_of, peer},
+    verify::{ClientVerifier, ServerVerifier},
 };
 
 use std::sync::{Arc, LazyLock};

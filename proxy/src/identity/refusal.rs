@@ -141,6 +141,9 @@ impl Refused {
             }
             CertificateError::Revoked => Refusal::Revoked,
             CertificateError::UnknownIssuer => Refusal::UnknownCa,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Refusal::WrongIdentity
+            }
             _ => Refusal::BadChain,
         };
         Some(refusal.because(""))

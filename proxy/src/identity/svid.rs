@@ -169,10 +169,10 @@ pub(super) fn of_authority(cert: &X509Certificate<'_>) -> Result<(), Refused> {
 }
 
 /// URIs and DNS names of a certificate.
-type Names<'a> = (Vec<&'a str>, Box<[Box<str>]>);
+pub(super) type Names<'a> = (Vec<&'a str>, Box<[Box<str>]>);
 
 /// A text that is no UTF-8 is malformed and not passed over.
-fn names<'a>(cert: &X509Certificate<'a>) -> Result<Names<'a>, Refused> {
+pub(super) fn names<'a>(cert: &X509Certificate<'a>) -> Result<Names<'a>, Refused> {
     let found = cert
         .subject_alternative_name()
         .map_err(|error| Refusal::Malformed.because(error.to_string()))?;

@@ -160,13 +160,11 @@ pub(crate) struct ServerVerifier {
     expected: Arc<[SpiffeId]>,
 }
 
-/// Of clients that connect to us: any identity that is trusted. Who of them may do what is for
-/// policy to say.
+/// Of clients that connect to us: any identity that is trusted, and nobody without one. Who of them
+/// may do what is for policy to say.
 #[derive(Debug)]
 pub(crate) struct ClientVerifier {
     trust: Arc<Trust>,
-    /// Whether a client without a certificate is turned away.
-    required: bool,
 }
 
 impl ServerVerifier {
@@ -177,8 +175,8 @@ impl ServerVerifier {
 }
 
 impl ClientVerifier {
-    pub(crate) fn new(trust: Arc<Trust>, required: bool) -> Self {
-        Self { trust, required }
+    pub(crate) fn new(trust: Arc<Trust>) -> Self {
+        Self { trust }
     }
 }
 
@@ -222,7 +220,7 @@ impl ServerCertVerifier for ServerVerifier {
 
 impl ClientCertVerifier for ClientVerifier {
     fn client_auth_mandatory(&self) -> bool {
-        self.required
+        true
     }
 
     /// None: a workload has one identity, and names of roots would only make the handshake longer.

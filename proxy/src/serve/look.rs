@@ -53,6 +53,11 @@ pub(super) async fn look(conn: &mut Conn, first: &mut First) -> Result<Spoken, F
         proxy_header(conn, first).await?;
     }
     if let Some(tls) = &listener.ends_tls {
+        if listener.plain_too
+            && let Some(plain) = plain(conn, first).await?
+        {
+            return Ok(plain);
+        }
         handshake::shake(conn, first, tls).await?;
         let agreed = conn.secured.as_ref().map(|secured| secured.facts.alpn);
         if listener.config.protocol != Protocol::Tcp
@@ -88,6 +93,43 @@ pub(super) async fn look(conn: &mut Conn, first: &mut First) -> Result<Spoken, F
             }
         }
     }
+}
+
+/// What a connection is that does not begin with TLS, where it may or may not; `None`: it does.
+async fn plain(conn: &mut Conn, first: &mut First) -> Result<Option<Spoken>, Failure> {
+    let listener = Arc::clone(&conn.listener);
+    conn.timer.set(now(), listener.config.detect_timeout);
+    if listener.config.protocol == Protocol::Http {
+        while first.bytes().is_empty() {
+            match more(conn, first).await {
+                Ok(true) => {}
+                // How long it may be silent is for HTTP to say.
+                Ok(false) => break,
+                Err(cause) => return Err(Failure::new(cause, "before its first byte")),
+            }
+        }
+        let is_tls = first.bytes().first() == Some(&client_hello::HANDSHAKE);
+        return Ok((!is_tls).then_some(Spoken::Http));
+    }
+    let (spoke, spoken) = detect_protocol(conn, first, listener.cluster.as_ref()).await?;
+    if spoke == Spoke::Tls {
+        // What is within may be for somebody else.
+        if let Some(early) = first.early.take() {
+            early.let_go(conn);
+        }
+        return Ok(None);
+    }
+    first.spoke = Some(spoke);
+    let spoken = match (listener.config.protocol, &listener.cluster) {
+        (Protocol::Tcp, Some(cluster)) => Some(Spoken::Opaque(Arc::clone(cluster))),
+        _ => {
+            listener.cells.at(conn.worker.id).spoke(spoke);
+            spoken
+        }
+    };
+    let unknown = "not HTTP, and no cluster for anything else";
+    let spoken = spoken.ok_or(Failure::new(Cause::ProtocolUnknown, unknown));
+    spoken.map(Some)
 }
 
 /// Reads more of what the client sends. `false`: the time that is set is over.

@@ -97,7 +97,12 @@ async fn forward(
     let listener = Arc::clone(&conn.listener);
     let ours = header.len() as u64;
     let mut watch = Listening {
-        bounds: Bounds::new(&worker, &listener, cluster, &conn.timer, conn.opened),
+        bounds: Bounds::new(
+            (&worker, &listener, cluster),
+            &conn.timer,
+            conn.opened,
+            conn.end().at.min(dialed.connection.end.at),
+        ),
         learns: learns.then_some(&listener.first_speaker),
     };
     let (mut up, mut down) = (first.bytes(), &[][..]);

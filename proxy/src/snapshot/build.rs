@@ -50,13 +50,15 @@ pub(crate) fn build(
     let mut built = Vec::with_capacity(listeners.len());
     for config in listeners {
         let table = tables.of(config);
-        let passes = tls_table(config, &source.config, &tls_routes);
+        let ends_tls = tls.listener(config.name.as_str()).cloned();
+        let passes = tls_table(config, &source.config, &tls_routes, ends_tls.is_some());
         let old = previous.listener(config.name.as_str());
         let is_routed_to = is_routed_to(config, &source.config);
         let found = Found {
             table,
             passes,
-            ends_tls: tls.listener(config.name.as_str()).cloned(),
+            ends_tls,
+            plain_too: config.mtls_in(&source.config.mesh) == model::Mtls::Permissive,
             is_routed_to,
         };
         built.push(build_listener(config, found, old, &clusters, metrics));
@@ -198,6 +200,7 @@ fn tls_table(
     listener: &model::Listener,
     config: &model::Config,
     routes: &[Arc<TlsRoute>],
+    is_ended: bool,
 ) -> Option<Arc<TlsTable>> {
     let build = || {
         let (named, wanted) = served(listener, config, |listener| &listener.tls_routes);
@@ -207,7 +210,7 @@ fn tls_table(
     match listener.protocol {
         model::Protocol::TlsPassthrough => Some(build()),
         // What is ended here does not pass through.
-        model::Protocol::Auto if listener.tls.is_some() => None,
+        model::Protocol::Auto if is_ended => None,
         model::Protocol::Auto => Some(build()).filter(|table| !table.is_empty()),
         model::Protocol::Http | model::Protocol::Tcp => None,
     }
@@ -231,6 +234,7 @@ struct Found {
     table: Arc<RouteTable>,
     passes: Option<Arc<TlsTable>>,
     ends_tls: Option<Arc<tls::ServerTls>>,
+    plain_too: bool,
     is_routed_to: bool,
 }
 
@@ -249,6 +253,7 @@ fn build_listener(
         table: found.table,
         tls: found.passes,
         ends_tls: found.ends_tls,
+        plain_too: found.plain_too,
         first_speaker: first_speaker.unwrap_or_default(),
         is_routed_to: found.is_routed_to,
         cluster: config

@@ -48,6 +48,8 @@ pub(crate) struct Listener {
     pub(crate) table: Arc<RouteTable>,
     /// TLS is ended here.
     pub(crate) ends_tls: Option<Arc<ServerTls>>,
+    /// What does not begin with TLS is served as it comes.
+    pub(crate) plain_too: bool,
     /// TLS is passed through by the name it asks for; `None`: it is opaque, or not taken.
     pub(crate) tls: Option<Arc<TlsTable>>,
     /// Where opaque connections go.

@@ -308,7 +308,8 @@ pub(super) static FAMILIES: &[Family] = &[
         MetricType::Gauge,
         "outrigger_certificate_expiry_timestamp",
         &["scope", "name", "file"],
-        "When a certificate of ours in use expires, in seconds since 1970",
+        "When a certificate in use expires, in seconds since 1970. Scope and name: `listener` or `cluster` with its name, \
+         `mesh` with our identity, `trust` with the domain of a root, whose fingerprint stands for its file",
         |all, out| {
             for it in &all.system.certificates {
                 let expires = Value::Whole(it.expires);
@@ -318,6 +319,20 @@ pub(super) static FAMILIES: &[Family] = &[
         },
     )
     .in_unit("seconds"),
+    family(
+        MetricType::Gauge,
+        "outrigger_certificate_life_passed",
+        &["scope", "name", "file"],
+        "How much of a certificate's life is over: the last of 50, 75, 90 and 100 percent that was reached, or 0",
+        |all, out| {
+            for it in &all.system.certificates {
+                let passed = Value::Whole(it.passed);
+                out.value(&[it.scope, &it.name, &it.file], passed)?;
+            }
+            Ok(())
+        },
+    )
+    .in_unit("percent"),
     // The process.
     family(
         MetricType::Gauge,

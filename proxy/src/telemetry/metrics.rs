@@ -61,37 +61,49 @@ impl EarlyDial {
 }
 
 /// How a TLS handshake may fail, as it is counted; anything else is `other`.
-const CLIENT_FAULTS: [Cause; 7] = [
+const CLIENT_FAULTS: [Cause; 13] = [
     Cause::TlsHelloInvalid,
     Cause::TlsHandshakeFailed,
     Cause::TlsHandshakeTimeout,
     Cause::ClientCertificateMissing,
     Cause::ClientCertificateInvalid,
     Cause::ClientCertificateExpired,
+    Cause::ClientCertificateNotYetValid,
+    Cause::ClientCertificateUnknownCa,
+    Cause::ClientCertificateWrongIdentity,
+    Cause::ClientCertificateWrongTrustDomain,
+    Cause::ClientCertificateRevoked,
+    Cause::ClientCertificateWeakKey,
     Cause::ClientGone,
 ];
-const ENDPOINT_FAULTS: [Cause; 7] = [
+const ENDPOINT_FAULTS: [Cause; 13] = [
     Cause::UpstreamTlsFailed,
     Cause::UpstreamTlsAlert,
     Cause::UpstreamCertificateInvalid,
     Cause::UpstreamCertificateExpired,
+    Cause::UpstreamCertificateNotYetValid,
+    Cause::UpstreamCertificateUnknownCa,
     Cause::UpstreamCertificateName,
+    Cause::UpstreamCertificateWrongTrustDomain,
+    Cause::UpstreamCertificateRevoked,
+    Cause::UpstreamCertificateWeakKey,
     Cause::UpstreamAlpn,
     Cause::ConnectTimeout,
+    Cause::BadRoute,
 ];
 
 /// TLS handshakes by how they ended: whole, resumed, with one of the faults, or otherwise.
 #[derive(Debug, Default)]
-pub(crate) struct Handshakes([Counter; 10]);
+pub(crate) struct Handshakes([Counter; 16]);
 
 impl Handshakes {
     /// With clients.
-    pub(crate) const WITH_CLIENTS: [&str; 10] = words(CLIENT_FAULTS);
+    pub(crate) const WITH_CLIENTS: [&str; 16] = words(CLIENT_FAULTS);
     /// With endpoints.
-    pub(crate) const WITH_ENDPOINTS: [&str; 10] = words(ENDPOINT_FAULTS);
+    pub(crate) const WITH_ENDPOINTS: [&str; 16] = words(ENDPOINT_FAULTS);
 
     /// Whether a session was resumed, or why there is none.
-    fn ended(&self, faults: [Cause; 7], how: Result<bool, Cause>) {
+    fn ended(&self, faults: [Cause; 13], how: Result<bool, Cause>) {
         let place = match how {
             Ok(resumed) => usize::from(resumed),
             Err(cause) => {
@@ -106,13 +118,14 @@ impl Handshakes {
         }
     }
 
-    pub(crate) fn counters(&self) -> &[Counter; 10] {
+    pub(crate) fn counters(&self) -> &[Counter; 16] {
         &self.0
     }
 }
 
-const fn words(faults: [Cause; 7]) -> [&'static str; 10] {
-    let mut words = ["full", "resumed", "", "", "", "", "", "", "", "other"];
+const fn words(faults: [Cause; 13]) -> [&'static str; 16] {
+    let mut words = ["other"; 16];
+    (words[0], words[1]) = ("full", "resumed");
     let mut at = 0;
     // No iterator is const.
     while at < faults.len() {

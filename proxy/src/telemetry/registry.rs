@@ -64,12 +64,14 @@ pub(crate) struct LogCounters {
 /// A certificate in use, for those who watch it.
 #[derive(Clone, Debug)]
 pub(crate) struct CertificateState {
-    /// `listener` or `cluster`, and its name.
+    /// `listener`, `cluster`, `mesh` or `trust`, and its name.
     pub(crate) scope: &'static str,
     pub(crate) name: String,
     pub(crate) file: String,
     /// Seconds since 1970.
     pub(crate) expires: u64,
+    /// How much of its life is over: the last of 50, 75, 90 and 100 percent that was reached.
+    pub(crate) passed: u64,
 }
 
 /// What the kernel knows of the process; read by the caller of [`Metrics::encode`].

@@ -6,7 +6,9 @@
 
 mod certificate;
 mod client;
+mod end;
 mod files;
+mod mesh;
 mod server;
 mod table;
 #[cfg(test)]
@@ -23,9 +25,11 @@ use outrigger_config::model::TlsVersion;
 pub(crate) use self::{
     certificate::Certificate,
     client::{ClientTls, Offer},
+    end::End,
     files::{Watched, read_secret},
+    mesh::Mesh,
     server::{Served, ServerTls},
-    table::Table,
+    table::{InUse, Table},
 };
 
 /// The versions from this one up.

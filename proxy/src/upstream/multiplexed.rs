@@ -32,6 +32,7 @@ use crate::{
         io::{self, Bounds, Handle, Parts, link},
     },
     timer::now,
+    tls::End,
 };
 
 /// One HTTP/2 connection.
@@ -43,6 +44,7 @@ struct Link {
     /// Streams that were used, ever.
     requests: Cell<u32>,
     opened: u64,
+    end: End,
     idle_since: Cell<u64>,
     /// It gets no more streams.
     leaving: Cell<bool>,
@@ -214,6 +216,7 @@ impl Pool {
             stream,
             room,
             began: opened,
+            end,
             ..
         } = dialed;
         let settings = &want.cluster.config.http2;
@@ -246,6 +249,7 @@ impl Pool {
             streams: Cell::new(0),
             requests: Cell::new(1),
             opened,
+            end,
             idle_since: Cell::new(opened),
             leaving: Cell::new(false),
             queue: handle.queue(),
@@ -357,7 +361,9 @@ impl Link {
         let settings = &self.cluster.config.pool;
         let too_old = !settings.max_lifetime.is_zero()
             && now.saturating_sub(self.opened) >= settings.max_lifetime.as_nanos() as u64;
-        too_old || (settings.max_requests > 0 && self.requests.get() >= settings.max_requests)
+        too_old
+            || self.end.is_near(now)
+            || (settings.max_requests > 0 && self.requests.get() >= settings.max_requests)
     }
 }
 

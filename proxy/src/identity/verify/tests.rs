@@ -26,6 +26,12 @@ fn judge(trust: &Trust, leaf: &Leaf, between: &[&Ca]) -> Result<Peer, Refused> {
     client
 }
 
+fn from_pem(text: &str) -> Result<Bundle, Refused> {
+    let mut bundle = Bundle::default();
+    bundle.add_pem(text.as_bytes())?;
+    Ok(bundle)
+}
+
 #[track_caller]
 fn refused(trust: &Trust, leaf: &Leaf, between: &[&Ca], expected: Refusal) {
     let why = judge(trust, leaf, between).expect_err("it must not be taken");
@@ -73,7 +79,7 @@ fn roots_vouch_for_their_own_domain_alone() {
     let (one, two) = (Ca::new("one"), Ca::new("two"));
     let mut trust = trusting("one.example", &[&one]);
     let bundle = Bundle::new(vec![two.der.clone()]).unwrap();
-    trust.add("two.example".parse().unwrap(), bundle).unwrap();
+    trust.add("two.example".parse().unwrap(), bundle);
     judge(&trust, &one.leaf(WEB), &[]).unwrap();
     judge(&trust, &two.leaf("spiffe://two.example/web"), &[]).unwrap();
     refused(&trust, &two.leaf(WEB), &[], Refusal::UnknownCa);
@@ -269,7 +275,7 @@ fn what_was_taken_back() {
         let mut bundle = Bundle::new(vec![root.der.clone()]).unwrap();
         bundle.revoke(lists).unwrap();
         let mut trust = Trust::default();
-        trust.add("one.example".parse().unwrap(), bundle).unwrap();
+        trust.add("one.example".parse().unwrap(), bundle);
         trust
     };
     let trust = with(vec![root.list(&[7], NOW + SPAN)]);
@@ -322,7 +328,7 @@ fn lists_of_two_roots_with_one_name_do_not_meet() {
     let lists = vec![old.list(&[1], NOW + SPAN), new.list(&[2], NOW + SPAN)];
     bundle.revoke(lists).unwrap();
     let mut trust = Trust::default();
-    trust.add("one.example".parse().unwrap(), bundle).unwrap();
+    trust.add("one.example".parse().unwrap(), bundle);
     for (ca, revoked) in [(&old, 1), (&new, 2)] {
         for serial in [1, 2] {
             let leaf = ca.leaf_with(WEB, |params| {
@@ -403,7 +409,7 @@ fn roots_are_looked_at_when_they_are_read() {
     let root = Ca::new("root");
     let text = pem("CERTIFICATE", &root.der);
     let twice = format!("A comment.\n{text}{text}");
-    assert_eq!(Bundle::from_pem(twice.as_bytes()).unwrap().roots.len(), 1);
+    assert_eq!(from_pem(&twice).unwrap().roots.len(), 1);
     let leaf = pem("CERTIFICATE", &root.leaf(WEB).der);
     for (text, why) in [
         ("", Refusal::Missing),
@@ -414,19 +420,12 @@ fn roots_are_looked_at_when_they_are_read() {
         ),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n", Refusal::Malformed),
     ] {
-        assert_eq!(
-            Bundle::from_pem(text.as_bytes()).unwrap_err().refusal,
-            why,
-            "{text}"
-        );
+        assert_eq!(from_pem(text).unwrap_err().refusal, why, "{text}");
     }
     let many: String = (0..=super::super::bundle::MOST_ROOTS)
         .map(|n| pem("CERTIFICATE", &Ca::new(&n.to_string()).der))
         .collect();
-    assert_eq!(
-        Bundle::from_pem(many.as_bytes()).unwrap_err().refusal,
-        Refusal::BadChain
-    );
+    assert_eq!(from_pem(&many).unwrap_err().refusal, Refusal::BadChain);
 }
 
 /// Both ends of a connection, each with its certificate.
@@ -458,7 +457,7 @@ fn configs(
     let server = ServerConfig::builder_with_details(provider, time)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_client_cert_verifier(Arc::new(ClientVerifier::new(Arc::clone(trust), true)))
+        .with_client_cert_verifier(Arc::new(ClientVerifier::new(Arc::clone(trust))))
         .with_single_cert(vec![server.der.clone()], key(server))
         .unwrap();
     (Arc::new(client), Arc::new(server))

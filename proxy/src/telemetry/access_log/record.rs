@@ -37,6 +37,8 @@ pub(crate) struct Record<'a> {
     pub(crate) tls_version: Option<&'static str>,
     pub(crate) cipher: Option<&'static str>,
     pub(crate) group: Option<&'static str>,
+    /// Who the client is in the mesh.
+    pub(crate) identity: Option<&'a str>,
     /// Sent to the client, or that of the cause where nothing could be sent.
     pub(crate) status: Option<u16>,
     /// Of a gRPC call: what became of it, by trailers or by us.
@@ -96,6 +98,7 @@ impl<'a> Record<'a> {
             tls_version: None,
             cipher: None,
             group: None,
+            identity: None,
             status: None,
             grpc_status: None,
             received: 0,
@@ -155,6 +158,9 @@ impl<'a> Record<'a> {
         line.maybe("tls_version", self.tls_version, Line::word);
         line.maybe("cipher", self.cipher, Line::word);
         line.maybe("group", self.group, Line::word);
+        line.maybe("identity", self.identity, |line, key, id| {
+            line.bytes(key, id.as_bytes(), PATH);
+        });
         line.maybe("status", self.status.map(u64::from), Line::number);
         let grpc_status = self.grpc_status.map(u64::from);
         line.maybe("grpc_status", grpc_status, Line::number);

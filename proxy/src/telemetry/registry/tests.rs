@@ -25,6 +25,7 @@ fn scrape(metrics: &Metrics) -> String {
             name: "web".into(),
             file: "a.pem".into(),
             expires: 1_800_000_000,
+            passed: 75,
         }],
     };
     metrics.encode(system, &mut out);
