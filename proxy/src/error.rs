@@ -38,6 +38,7 @@ macro_rules! causes {
                 matches!(
                     self,
                     Self::UpstreamTlsFailed
+                        | Self::IdentityExpired
                         | Self::UpstreamTlsAlert
                         | Self::UpstreamCertificateInvalid
                         | Self::UpstreamCertificateExpired
@@ -215,6 +216,8 @@ causes! {
     RequestTimeout 504 "http_response_timeout" Upstream;
     /// The process is shutting down.
     Draining 503 "draining" Local;
+    /// Our own certificate in the mesh has expired, and nobody can be shown who we are.
+    IdentityExpired 503 "identity_expired" Local;
     /// Something inside the proxy failed.
     Internal 500 "proxy_internal_error" Local;
 }

@@ -23,7 +23,7 @@ use super::{
     verify::{Role, chain},
 };
 
-/// Certificates begin a little earlier than they are made: clocks differ.
+/// Certificates begin a little earlier than they are made, those that live long: clocks differ.
 const EARLIER: Duration = Duration::from_mins(1);
 
 /// A certificate and its key, as PEM.
@@ -152,7 +152,8 @@ fn life(ttl: Duration, now: UnixTime) -> Result<Life, String> {
     let end = end.ok_or("no certificate lives that long")?;
     Ok(Life {
         not_before: UnixTime::since_unix_epoch(Duration::from_secs(
-            now.as_secs().saturating_sub(EARLIER.as_secs()),
+            now.as_secs()
+                .saturating_sub(EARLIER.min(ttl / 10).as_secs()),
         )),
         not_after: UnixTime::since_unix_epoch(Duration::from_secs(end)),
     })

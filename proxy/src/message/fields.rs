@@ -55,7 +55,6 @@ pub(crate) enum Known {
     XForwardedHost,
     XForwardedPort,
     XForwardedPrefix,
-    /// Its twins with `_` for `-`, too: some servers take them for the same.
     XForwardedClientCert,
     XRealIp,
     XRequestId,
@@ -96,15 +95,10 @@ impl Known {
             18 if is("proxy-authenticate") => Self::ProxyAuthenticate,
             18 if is("x-forwarded-prefix") => Self::XForwardedPrefix,
             19 if is("proxy-authorization") => Self::ProxyAuthorization,
-            23 if is_twin(name, b"x-forwarded-client-cert") => Self::XForwardedClientCert,
+            23 if is("x-forwarded-client-cert") => Self::XForwardedClientCert,
             _ => Self::Other,
         }
     }
-}
-
-fn is_twin(name: &[u8], of: &[u8]) -> bool {
-    let same = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a == b'_' && *b == b'-');
-    name.len() == of.len() && name.iter().zip(of).all(same)
 }
 
 /// One field: where its name and its value (without surrounding blanks) stand.

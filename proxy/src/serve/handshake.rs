@@ -52,6 +52,7 @@ async fn steps(conn: &mut Conn, first: &mut First, tls: &Arc<ServerTls>) -> Resu
         Poll::Pending => look::poll_end(cx, conn).map(|end| Err(late(end, "waiting for its turn"))),
     })
     .await?;
+    tls.check_own()?;
     let Some(served) = tls.choose(name.as_deref()) else {
         return Err(Failure::from(Cause::BadRoute));
     };

@@ -61,7 +61,7 @@ impl EarlyDial {
 }
 
 /// How a TLS handshake may fail, as it is counted; anything else is `other`.
-const CLIENT_FAULTS: [Cause; 13] = [
+const CLIENT_FAULTS: [Cause; 14] = [
     Cause::TlsHelloInvalid,
     Cause::TlsHandshakeFailed,
     Cause::TlsHandshakeTimeout,
@@ -75,8 +75,9 @@ const CLIENT_FAULTS: [Cause; 13] = [
     Cause::ClientCertificateRevoked,
     Cause::ClientCertificateWeakKey,
     Cause::ClientGone,
+    Cause::IdentityExpired,
 ];
-const ENDPOINT_FAULTS: [Cause; 13] = [
+const ENDPOINT_FAULTS: [Cause; 14] = [
     Cause::UpstreamTlsFailed,
     Cause::UpstreamTlsAlert,
     Cause::UpstreamCertificateInvalid,
@@ -90,20 +91,21 @@ const ENDPOINT_FAULTS: [Cause; 13] = [
     Cause::UpstreamAlpn,
     Cause::ConnectTimeout,
     Cause::BadRoute,
+    Cause::IdentityExpired,
 ];
 
 /// TLS handshakes by how they ended: whole, resumed, with one of the faults, or otherwise.
 #[derive(Debug, Default)]
-pub(crate) struct Handshakes([Counter; 16]);
+pub(crate) struct Handshakes([Counter; 17]);
 
 impl Handshakes {
     /// With clients.
-    pub(crate) const WITH_CLIENTS: [&str; 16] = words(CLIENT_FAULTS);
+    pub(crate) const WITH_CLIENTS: [&str; 17] = words(CLIENT_FAULTS);
     /// With endpoints.
-    pub(crate) const WITH_ENDPOINTS: [&str; 16] = words(ENDPOINT_FAULTS);
+    pub(crate) const WITH_ENDPOINTS: [&str; 17] = words(ENDPOINT_FAULTS);
 
     /// Whether a session was resumed, or why there is none.
-    fn ended(&self, faults: [Cause; 13], how: Result<bool, Cause>) {
+    fn ended(&self, faults: [Cause; 14], how: Result<bool, Cause>) {
         let place = match how {
             Ok(resumed) => usize::from(resumed),
             Err(cause) => {
@@ -118,13 +120,13 @@ impl Handshakes {
         }
     }
 
-    pub(crate) fn counters(&self) -> &[Counter; 16] {
+    pub(crate) fn counters(&self) -> &[Counter; 17] {
         &self.0
     }
 }
 
-const fn words(faults: [Cause; 13]) -> [&'static str; 16] {
-    let mut words = ["other"; 16];
+const fn words(faults: [Cause; 14]) -> [&'static str; 17] {
+    let mut words = ["other"; 17];
     (words[0], words[1]) = ("full", "resumed");
     let mut at = 0;
     // No iterator is const.

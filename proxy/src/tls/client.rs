@@ -14,6 +14,7 @@ use super::{
     Certificate, Mesh,
     files::Reader,
     server::key_for,
+    showable,
     verify::{self, Endpoints},
     versions,
 };
@@ -247,6 +248,15 @@ impl ClientTls {
     /// What we show to endpoints.
     pub(crate) fn certificate(&self) -> Option<&Certificate> {
         self.own.as_deref()
+    }
+
+    /// Whether we can show who we are, where endpoints must know.
+    ///
+    /// # Errors
+    /// [`Cause::IdentityExpired`].
+    pub(crate) fn check_own(&self) -> Result<(), Failure> {
+        let own = self.own.as_ref().filter(|_| self.is_of_mesh());
+        own.map_or(Ok(()), |own| showable(own))
     }
 
     /// How long what both sides of a connection showed is valid, where that ends it.

@@ -17,10 +17,13 @@ mod verify;
 
 use rustls::{
     SupportedProtocolVersion,
+    pki_types::UnixTime,
     version::{TLS12, TLS13},
 };
 
 use outrigger_config::model::TlsVersion;
+
+use crate::error::{Cause, Failure};
 
 pub(crate) use self::{
     certificate::Certificate,
@@ -31,6 +34,17 @@ pub(crate) use self::{
     server::{Served, ServerTls},
     table::{InUse, Table},
 };
+
+/// Whether a certificate of ours in the mesh can still be shown.
+///
+/// # Errors
+/// [`Cause::IdentityExpired`].
+fn showable(own: &Certificate) -> Result<(), Failure> {
+    if UnixTime::now() > own.life.not_after {
+        return Err(Failure::from(Cause::IdentityExpired));
+    }
+    Ok(())
+}
 
 /// The versions from this one up.
 fn versions(oldest: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {

@@ -14,7 +14,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{Certificate, Mesh, files::Reader, verify, versions};
+use super::{Certificate, Mesh, files::Reader, showable, verify, versions};
 use crate::{
     error::{Cause, Failure},
     identity::{
@@ -270,6 +270,15 @@ impl ServerTls {
         checked
             .map(drop)
             .map_err(|error| failure(&error, Role::Client))
+    }
+
+    /// Whether we can show who we are, where clients must know.
+    ///
+    /// # Errors
+    /// [`Cause::IdentityExpired`].
+    pub(crate) fn check_own(&self) -> Result<(), Failure> {
+        let own = self.served.first().filter(|_| self.is_of_mesh());
+        own.map_or(Ok(()), |own| showable(&own.certificate))
     }
 
     /// What the chain that a client showed says of it. It was judged before.

@@ -54,6 +54,7 @@ async fn shake(
     want: &Want<'_>,
     offer: Offer,
 ) -> Result<Secured, Failure> {
+    tls.check_own()?;
     let name = tls.name_of(&want.endpoint.addresses)?;
     let config = Arc::clone(&tls.config);
     let mut handshake = Handshake::connect(socket, config, name.clone(), offer.protocols())?;
