@@ -199,7 +199,7 @@ fn a_peer_is_one_file_and_what_fails_has_a_row_that_says_so() {
 fn every_protocol_is_spoken_without_an_error() {
     let (_backend, http, http2) = backend();
     let url = |address: &str, path: &str| format!("http://{address}{path}");
-    let quick: &[&str] = &["--duration", "0.2", "--connections", "4", "--streams", "4"];
+    let quick: &[&str] = &["--connections", "4", "--streams", "4"];
     for (target, more) in [
         (url(&http, "/bytes/1024"), &["--expect", "1024"][..]),
         (url(&http, "/bytes/300000"), &["--expect", "300000"]),
@@ -224,15 +224,17 @@ fn every_protocol_is_spoken_without_an_error() {
             &["--grpc", "--body", "hello", "--rate", "500"],
         ),
     ] {
-        let report = load(&[&[target.as_str()], quick, more].concat());
+        // At a fixed rate what the machine held up before the moment that counts is caught up with in
+        // it: that moment is long beside what may have been held up.
+        let paced = more.contains(&"--rate");
+        let length = ["--duration", if paced { "2" } else { "0.2" }];
+        let report = load(&[&[target.as_str()], quick, &length, more].concat());
         let row = &report["scenes"][0]["rows"][0];
         assert_eq!(row["state"], "measured", "{target} {more:?}: {row}");
         assert!(cell(row, "rate") > 10.0, "{target} {more:?}");
-        if more.contains(&"--rate") {
+        if paced {
             let rate = cell(row, "rate");
-            // What a busy machine holds up is caught up with within the moment that counts; a loop
-            // that waits for nothing makes many thousands.
-            assert!((50.0..2_000.0).contains(&rate), "{rate} instead of 500");
+            assert!((400.0..600.0).contains(&rate), "{rate} instead of 500");
         }
     }
 }

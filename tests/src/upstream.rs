@@ -166,6 +166,8 @@ impl Upstream {
     /// Runs `script` on every connection to `address`.
     pub fn at(address: SocketAddr, script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("{address}: {e}"));
+        // Many may come at once: they are to be queued, and not to be tried again a second later.
+        SockRef::from(&listener).listen(4_096).unwrap();
         let address = listener.local_addr().unwrap().into();
         Self::run(Listener::Tcp(listener), address, Arc::new(script))
     }

@@ -90,8 +90,9 @@ enum Next {
     KeepAlive,
     /// Tell the client that we are done, let it read what it was sent, close.
     Close,
-    /// Just close: the client will send nothing more and has been sent everything, or nothing more
-    /// can be done with this connection.
+    /// The same for a client that asked for it: it is not waited for, unless it did send more.
+    Part,
+    /// Just close: nothing more can be done with this connection.
     Drop,
 }
 
@@ -149,8 +150,8 @@ async fn burst(conn: &mut Conn, state: &mut State) -> Burst {
         };
         match next {
             Next::KeepAlive => {}
-            Next::Close => {
-                linger(conn, state).await;
+            Next::Close | Next::Part => {
+                linger(conn, state, next == Next::Part).await;
                 return Burst::Over;
             }
             Next::Drop => return Burst::Over,
@@ -260,8 +261,9 @@ fn make_room(buffer: &mut Buffer) {
     }
 }
 
-/// Lets the client read what it was sent: half-close, then take and drop what it still sends, within bounds.
-async fn linger(conn: &mut Conn, state: &mut State) {
+/// Lets the client read what it was sent: half-close, then take and drop what it still sends, within
+/// bounds. Whoever asked for the end has nothing to send, and is not waited for if that is so.
+async fn linger(conn: &mut Conn, state: &mut State, asked: bool) {
     conn.timer.set(now(), LINGER);
     let mut taken = 0;
     poll_fn(|cx| {
@@ -270,6 +272,9 @@ async fn linger(conn: &mut Conn, state: &mut State) {
             return Poll::Ready(());
         };
         if Pin::new(&mut *stream).poll_shutdown(cx).is_pending() || cut {
+            return Poll::Ready(());
+        }
+        if asked && stream.is_quiet() {
             return Poll::Ready(());
         }
         while taken < LINGER_BYTES && conn.timer.poll_expired(cx).is_pending() {
@@ -287,10 +292,10 @@ async fn linger(conn: &mut Conn, state: &mut State) {
 }
 
 /// How a connection is closed after a response. A client that asked for it and whose request was
-/// read to its end has nothing under way that a plain close could turn into a reset.
+/// read to its end should have nothing under way that a close could turn into a reset.
 fn parting(state: &State, request_read: bool) -> Next {
     if request_read && !state.request.keep_alive && state.downstream.is_empty() {
-        Next::Drop
+        Next::Part
     } else {
         Next::Close
     }

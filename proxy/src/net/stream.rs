@@ -58,7 +58,8 @@ impl Stream {
     }
 
     /// As a write, but says that nothing will be written behind it: the end that follows at once
-    /// leaves in the same segment. MUST be followed by the end.
+    /// leaves in the same segment. MUST be followed by a shutdown: closed without it, a socket in
+    /// which something came that nobody read is reset, and these bytes never leave.
     pub(crate) fn poll_write_last(
         &mut self,
         cx: &mut Context<'_>,

@@ -40,7 +40,7 @@ fn with_worker<F: Future<Output = ()>>(
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
     let waiting = async {
         while !done() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
         }
     };
     let waited = tokio::time::timeout(LIMIT, waiting).await;

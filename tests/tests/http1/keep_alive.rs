@@ -1,13 +1,14 @@
 //! Connections that serve more than one request, on both sides.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use outrigger_tests::{
     client::{Client, request},
+    process::Signal,
     proxy::{Proxy, Setup},
     upstream::Upstream,
-    wait,
-    wire::Address,
+    wait::{self, Gate},
+    wire::{Address, End},
 };
 
 fn with_http(endpoint: &Address, http: &str) -> Proxy {
@@ -76,6 +77,33 @@ fn close_is_obeyed_and_said() {
     // It was the client's wish, not the upstream's: that connection is used again.
     assert_eq!(Client::connect(proxy.web()).get("/b").text(), "/b");
     assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn an_answer_survives_what_is_sent_behind_close() {
+    // Bytes that nobody reads make the kernel end a connection with a reset, which drops what it
+    // has not sent. The proxy stands still while they and the response arrive: it has both at once.
+    let (gate, answered) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
+    let gates = (Arc::clone(&gate), Arc::clone(&answered));
+    let upstream = Upstream::script(move |peer| {
+        while peer.request().is_some() {
+            gates.0.pass();
+            peer.answer(200, b"ok");
+            gates.1.open();
+        }
+    });
+    let proxy = Proxy::to(&[&upstream.address]);
+    let mut client = Client::connect(proxy.web());
+    client.send(request("GET", "/a", &["Connection: close"], b""));
+    wait::until("the request", || (upstream.count() == 1).then_some(()));
+    proxy.signal(Signal::Stop);
+    gate.open();
+    answered.pass();
+    client.send(request("GET", "/b", &[], b""));
+    proxy.signal(Signal::Cont);
+    assert_eq!(client.response().text(), "ok");
+    assert_eq!(client.expect_end(), End::Closed);
+    assert_eq!(upstream.count(), 1);
 }
 
 #[test]

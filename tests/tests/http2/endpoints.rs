@@ -7,7 +7,7 @@ use outrigger_tests::{
     wait,
 };
 
-use super::bench::Bench;
+use super::bench::{Bench, memory};
 
 /// What an endpoint sends on the stream of a request.
 type Flood = fn(u32) -> Vec<Frame>;
@@ -70,7 +70,7 @@ fn an_endpoint_that_floods_loses_its_connection_and_is_blamed() {
     // Of neighbours on the same connection nothing can be promised: they are asked for apart.
     let bench = Bench::towards("protocol: http2", flooding());
     assert_eq!(bench.client().get("/warm").status(), 200);
-    let before = bench.memory();
+    let before = memory(&bench.proxy);
     for (n, (name, _)) in FLOODS.iter().enumerate() {
         let mut client = bench.client();
         let answer = client.get(&format!("/flood/{n}"));
@@ -91,6 +91,6 @@ fn an_endpoint_that_floods_loses_its_connection_and_is_blamed() {
         Some(blamed.count()).filter(|n| *n >= FLOODS.len())
     });
     assert_eq!(blamed, FLOODS.len());
-    let grown = bench.memory().saturating_sub(before);
+    let grown = memory(&bench.proxy).saturating_sub(before);
     assert!(grown < 10 << 20, "it took {} KiB", grown >> 10);
 }
