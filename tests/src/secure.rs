@@ -68,9 +68,9 @@ impl Authority {
         year: i32,
     ) -> CertificateDer<'static> {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let named = CertificateParams::new(names).unwrap();
+        let with = CertificateParams::new(names).unwrap();
         self.issue_with(dir, stem, |params| {
-            params.subject_alt_names = named.subject_alt_names;
+            params.subject_alt_names = with.subject_alt_names;
             params.not_after = date_time_ymd(year, 1, 1);
         })
     }

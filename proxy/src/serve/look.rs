@@ -120,12 +120,11 @@ async fn plain(conn: &mut Conn, first: &mut First) -> Result<Option<Spoken>, Fai
         return Ok(None);
     }
     first.spoke = Some(spoke);
-    let spoken = match (listener.config.protocol, &listener.cluster) {
-        (Protocol::Tcp, Some(cluster)) => Some(Spoken::Opaque(Arc::clone(cluster))),
-        _ => {
-            listener.cells.at(conn.worker.id).spoke(spoke);
-            spoken
-        }
+    let spoken = if listener.config.protocol == Protocol::Tcp {
+        listener.cluster.clone().map(Spoken::Opaque)
+    } else {
+        listener.cells.at(conn.worker.id).spoke(spoke);
+        spoken
     };
     let unknown = "not HTTP, and no cluster for anything else";
     let spoken = spoken.ok_or(Failure::new(Cause::ProtocolUnknown, unknown));

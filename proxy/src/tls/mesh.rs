@@ -62,12 +62,11 @@ fn read_own(
     let digest = reader.take_digest();
     let first = chain.first().cloned().unwrap_or_else(|| Vec::new().into());
     let certificate = Certificate::read(path, &first).map_err(|why| ("cert", why))?;
-    let own = match previous.filter(|previous| previous.digest == digest) {
-        Some(previous) => Arc::clone(&previous.own),
-        None => {
-            let own = Own::new(&key, chain, UnixTime::now());
-            Arc::new(own.map_err(|why| ("cert", format!("{path}: {why}")))?)
-        }
+    let own = if let Some(same) = previous.filter(|previous| previous.digest == digest) {
+        Arc::clone(&same.own)
+    } else {
+        let own = Own::new(&key, chain, UnixTime::now());
+        Arc::new(own.map_err(|why| ("cert", format!("{path}: {why}")))?)
     };
     Ok(Identity {
         own,

@@ -42,7 +42,7 @@ const WRONG: [(Edit, &str, &str); 7] = [
         |params| {
             params
                 .subject_alt_names
-                .push(uri("spiffe://shop.example/b"))
+                .push(uri("spiffe://shop.example/b"));
         },
         "client_certificate_wrong_identity",
         "tls_certificate_name_mismatch",

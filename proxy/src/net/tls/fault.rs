@@ -22,8 +22,11 @@ pub(crate) fn failure(error: &Error, peer: Role) -> Failure {
         return certificate(refused.refusal, peer);
     }
     match (error, peer) {
-        (Error::AlertReceived(AlertDescription::NoApplicationProtocol), Role::Endpoint)
-        | (Error::NoApplicationProtocol, Role::Endpoint) => Failure::from(Cause::UpstreamAlpn),
+        (
+            Error::AlertReceived(AlertDescription::NoApplicationProtocol)
+            | Error::NoApplicationProtocol,
+            Role::Endpoint,
+        ) => Failure::from(Cause::UpstreamAlpn),
         (Error::AlertReceived(alert), Role::Client) => {
             Failure::new(Cause::TlsHandshakeFailed, told(*alert))
         }
