@@ -142,12 +142,17 @@ fn an_endpoint_is_who_it_must_be_or_gets_nothing() {
             "tls_certificate_name_mismatch",
         ),
         (&late, ", sni: a.example", 502, "tls_certificate_expired"),
-        (&strange, ", sni: a.example", 502, "tls_certificate_error"),
+        (
+            &strange,
+            ", sni: a.example",
+            502,
+            "tls_certificate_unknown_ca",
+        ),
         (
             &strange,
             ", verify: { san: [a.example] }",
             502,
-            "tls_certificate_error",
+            "tls_certificate_unknown_ca",
         ),
         (&asks, &format!(", sni: a.example{own}"), 200, ""),
     ] {
