@@ -148,6 +148,8 @@ causes! {
     BuffersFull 503 "stream_buffers_full" Local;
     /// The request has been through this proxy too often.
     Loop 508 "proxy_loop_detected" Downstream;
+    /// A policy does not allow it.
+    PolicyDenied 403 "http_request_denied" Local;
     /// No route matches the request.
     NoRoute 404 "route_not_found" Local;
     /// No TLS route takes the name that the connection asks for.

@@ -19,6 +19,7 @@ mod http;
 mod identity;
 mod message;
 mod net;
+mod policy;
 mod route;
 mod serve;
 mod shared;

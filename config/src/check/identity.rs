@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::{Checker, tls::file, tls::file_here};
-use crate::model::{Config, Listener, Mtls, Protocol, SpiffeId, Trust, TrustDomain};
+use crate::model::{Config, Listener, Mtls, Protocol, Trust, TrustDomain};
 
 /// The trust domains of a configuration.
 pub(super) struct Trusted<'c>(HashMap<&'c TrustDomain, u32>);
@@ -97,15 +97,11 @@ pub(super) fn check_cluster(
         );
     }
     checker.each("identities", &cluster.identities, |checker, id| {
-        check_id(id, trusted, checker);
+        check_domain(id.trust_domain(), trusted, checker);
     });
 }
 
-/// Whether somebody could vouch for an identity.
-pub(super) fn check_id(id: &SpiffeId, trusted: &Trusted<'_>, checker: &mut Checker<'_>) {
-    check_domain(id.trust_domain(), trusted, checker);
-}
-
+/// Whether somebody could vouch for those of a domain.
 pub(super) fn check_domain(domain: &TrustDomain, trusted: &Trusted<'_>, checker: &mut Checker<'_>) {
     if !trusted.0.contains_key(domain) && !checker.is_unread() {
         let found = format!("the trust domain {domain} is not in `trust`");

@@ -5,6 +5,7 @@ mod clusters;
 mod grpc;
 mod identity;
 mod listeners;
+mod policies;
 mod process;
 mod routes;
 mod tls;
@@ -35,7 +36,11 @@ pub(crate) fn check(config: &Config, document: Option<&Document<'_>>, problems: 
     let routes = checker.names("routes", config.routes.iter().map(|route| &route.name));
     let tls_routes = checker.names("tls_routes", config.tls_routes.iter().map(|r| &r.name));
     let clusters = checker.names("clusters", config.clusters.iter().map(|c| &c.name));
-    checker.names("listeners", config.listeners.iter().map(|l| &l.name));
+    let listeners = checker.names("listeners", config.listeners.iter().map(|l| &l.name));
+    checker.names(
+        "policies",
+        config.policies.iter().map(|policy| &policy.name),
+    );
     process::check(config, &mut checker);
     let trusted = identity::check(config, &mut checker);
     checker.each("listeners", &config.listeners, |checker, listener| {
@@ -58,6 +63,9 @@ pub(crate) fn check(config: &Config, document: Option<&Document<'_>>, problems: 
     checker.each("clusters", &config.clusters, |checker, cluster| {
         clusters::check(checker, cluster);
         identity::check_cluster(cluster, config, &trusted, checker);
+    });
+    checker.each("policies", &config.policies, |checker, policy| {
+        policies::check(policy, &listeners, &trusted, checker);
     });
 }
 
@@ -157,6 +165,7 @@ impl Checker<'_> {
     ) -> Names<'n> {
         let kind = match list {
             "tls_routes" => "TLS route",
+            "policies" => "policy",
             _ => list.trim_end_matches('s'),
         };
         let mut known = HashMap::with_capacity(names.len());

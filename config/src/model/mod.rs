@@ -8,6 +8,7 @@ mod cluster;
 mod identity;
 mod listener;
 mod mesh;
+mod policy;
 mod route;
 mod scalar;
 mod tls;
@@ -17,10 +18,12 @@ pub use cluster::*;
 pub use identity::*;
 pub use listener::*;
 pub use mesh::*;
+pub use policy::*;
 pub use route::*;
 pub use scalar::{
     BindAddress, ByteSize, Cidr, DnsName, EndpointAddress, HeaderName, HeaderValue, HostPattern,
-    InvalidId, LogOutput, Name, PathText, Pattern, Percent, SpiffeId, Text, TrustDomain, Workers,
+    IdentityPattern, InvalidId, LogOutput, Name, PathText, Pattern, Percent, SpiffeId, Text,
+    TrustDomain, Workers,
 };
 pub(crate) use scalar::{is_host, is_token};
 pub use tls::*;
@@ -47,6 +50,8 @@ crate::engine::model! {
         clusters: Vec<Cluster> = Vec::new();
         /// Whom we believe, by trust domain.
         trust: Vec<Trust> = Vec::new();
+        /// Who may do what.
+        policies: Vec<Policy> = Vec::new();
     }
 }
 
@@ -63,6 +68,7 @@ impl Config {
             tls_routes: Vec::new(),
             clusters: Vec::new(),
             trust: Vec::new(),
+            policies: Vec::new(),
         }
     }
 }

@@ -76,7 +76,7 @@ fn texts_that_cannot_be_read() {
         (
             "{\"ä\": 1,\n\"version\": 2}",
             "f.json",
-            "f.json:1:2: [\"ä\"]: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters, trust\nf.json:2:12: version: found 2; expected 1",
+            "f.json:1:2: [\"ä\"]: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters, trust, policies\nf.json:2:12: version: found 2; expected 1",
         ),
     ] {
         assert_eq!(problems(text, file).to_string(), expected, "{text}");
@@ -95,7 +95,7 @@ const OBJECTS_AND_FIELDS: Table = &[
     (
         "zzz: 1",
         &[
-            "2:1: zzz: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters, trust",
+            "2:1: zzz: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters, trust, policies",
         ],
     ),
     (
@@ -143,7 +143,7 @@ const OBJECTS_AND_FIELDS: Table = &[
     (
         "x-common: &c { a: 1 }\nmesh: { <<: *c }",
         &[
-            "2:1: x-common: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters, trust",
+            "2:1: x-common: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters, trust, policies",
             r#"3:9: mesh["<<"]: unknown field; expected one of workers, identity, limits, drain, dns, access_log, metric_series"#,
         ],
     ),

@@ -9,6 +9,7 @@ mod deliver;
 mod exchange;
 mod forwarded;
 mod grpc;
+mod guarded;
 mod head;
 mod interim;
 mod multiplexed;
@@ -25,7 +26,9 @@ mod tunnel;
 mod upload;
 mod watch;
 
-pub(crate) use self::{secured::Secured, sides::Downstream, tunnel::Bounds, upload::greeting};
+pub(crate) use self::{
+    guarded::Told, secured::Secured, sides::Downstream, tunnel::Bounds, upload::greeting,
+};
 
 use std::{
     future::poll_fn,

@@ -14,6 +14,7 @@ use super::{HttpSettings, Listener, Snapshot};
 use crate::{
     cluster::Cluster,
     h1::Limits,
+    policy::{Guard, Policy},
     route::{self, Route, RouteTable, TlsRoute, TlsTable},
     telemetry::registry::Metrics,
     tls,
@@ -47,6 +48,7 @@ pub(crate) fn build(
     let tls_routes: Vec<_> = (source.config.tls_routes.iter())
         .map(|config| TlsRoute::compile(config, &|name| clusters.get(name).cloned()))
         .collect();
+    let policies = build_policies(&source.config.policies, metrics)?;
     let mut built = Vec::with_capacity(listeners.len());
     for config in listeners {
         let table = tables.of(config);
@@ -58,6 +60,7 @@ pub(crate) fn build(
             table,
             passes,
             ends_tls,
+            guard: guard(config, &source.config.policies, &policies),
             plain_too: config.mtls_in(&source.config.mesh) == model::Mtls::Permissive,
             is_routed_to,
         };
@@ -103,6 +106,29 @@ fn build_clusters(
         clusters.insert(Arc::clone(&cluster.name), cluster);
     }
     (clusters, to_change)
+}
+
+fn build_policies(
+    configs: &[model::Policy],
+    metrics: &Metrics,
+) -> Result<Vec<Arc<Policy>>, String> {
+    let build = |config: &model::Policy| {
+        let cells = metrics.policy(config.name.as_str());
+        let compiled = Policy::compile(config, cells);
+        compiled.map_err(|error| format!("policy `{}`: {error}", config.name))
+    };
+    configs.iter().map(build).collect()
+}
+
+/// The policies that name a listener.
+fn guard(
+    listener: &model::Listener,
+    configs: &[model::Policy],
+    policies: &[Arc<Policy>],
+) -> Option<Arc<Guard>> {
+    let all = configs.iter().zip(policies);
+    let own = all.filter(|(config, _)| config.listeners.contains(&listener.name));
+    Guard::of(own.map(|(_, policy)| Arc::clone(policy)))
 }
 
 /// A route is kept if its text is the same and every cluster it names is the same object.
@@ -234,6 +260,7 @@ struct Found {
     table: Arc<RouteTable>,
     passes: Option<Arc<TlsTable>>,
     ends_tls: Option<Arc<tls::ServerTls>>,
+    guard: Option<Arc<Guard>>,
     plain_too: bool,
     is_routed_to: bool,
 }
@@ -253,6 +280,7 @@ fn build_listener(
         table: found.table,
         tls: found.passes,
         ends_tls: found.ends_tls,
+        guard: found.guard,
         plain_too: found.plain_too,
         first_speaker: first_speaker.unwrap_or_default(),
         is_routed_to: found.is_routed_to,

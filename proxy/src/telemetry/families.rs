@@ -8,7 +8,7 @@ use std::fmt;
 use prometheus_client::{metrics::MetricType, registry::Unit};
 
 use super::{
-    metrics::{EarlyDial, GRPC_STATUS, Handshakes, Spoke},
+    metrics::{EarlyDial, GRPC_STATUS, Handshakes, PolicyCells, Spoke},
     registry::Gathered,
     samples::{Samples, Value},
 };
@@ -147,6 +147,14 @@ pub(super) static FAMILIES: &[Family] = &[
                 c.handshakes.counters()
             })
         },
+    ),
+    family(
+        MetricType::Counter,
+        "outrigger_policy_refusals",
+        &["policy", "result"],
+        "Requests and opaque connections that a policy refused (`denied`), or would have if it were \
+         more than an audit (`audited`)",
+        |all, out| out.words(&all.policies, PolicyCells::WORDS, |c| &c.refusals),
     ),
     // Requests, by route.
     family(

@@ -215,6 +215,22 @@ pub(crate) struct RouteCells {
     pub(crate) overhead: Histogram,
 }
 
+/// Of one policy.
+#[derive(Debug, Default)]
+pub(crate) struct PolicyCells {
+    /// Requests and connections refused, and those that would have been.
+    pub(crate) refusals: [Counter; 2],
+}
+
+impl PolicyCells {
+    pub(crate) const WORDS: [&str; 2] = ["denied", "audited"];
+
+    pub(crate) fn refused(&self, denied: bool) {
+        let [refused, audited] = &self.refusals;
+        if denied { refused } else { audited }.inc();
+    }
+}
+
 /// Of one cluster.
 #[derive(Debug, Default)]
 pub(crate) struct ClusterCells {

@@ -10,6 +10,7 @@
 
 mod pair;
 mod permissive;
+mod policy;
 mod refused;
 mod renewal;
 

@@ -10,7 +10,7 @@ mod text;
 pub use address::{BindAddress, Cidr, EndpointAddress, LogOutput};
 pub use host::{DnsName, HostPattern};
 pub use number::{ByteSize, Percent, Workers};
-pub use spiffe::{Invalid as InvalidId, SpiffeId, TrustDomain};
+pub use spiffe::{IdentityPattern, Invalid as InvalidId, SpiffeId, TrustDomain};
 pub use text::{HeaderName, HeaderValue, Name, PathText, Pattern, Text};
 
 pub(crate) use host::is_host;
@@ -28,7 +28,7 @@ macro_rules! serialize {
 }
 
 serialize! {
-    BindAddress ByteSize Cidr DnsName EndpointAddress HeaderName HeaderValue HostPattern LogOutput
+    BindAddress ByteSize Cidr DnsName EndpointAddress HeaderName HeaderValue HostPattern IdentityPattern LogOutput
     Name PathText Pattern Percent SpiffeId Text TrustDomain Workers
 }
 

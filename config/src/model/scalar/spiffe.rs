@@ -30,6 +30,13 @@ pub struct SpiffeId {
     domain: TrustDomain,
 }
 
+/// One identity, or with `/*` at its end all of a namespace or of a trust domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityPattern {
+    text: Arc<str>,
+    domain: TrustDomain,
+}
+
 /// Why a text is no SPIFFE ID, or no trust domain.
 #[allow(missing_docs, reason = "`text` says what each means")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +182,54 @@ impl Grammar for SpiffeId {
     }
 }
 
+impl IdentityPattern {
+    /// The trust domain of those it stands for.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.domain
+    }
+
+    /// Whether it stands for this one.
+    pub fn matches(&self, id: &SpiffeId) -> bool {
+        match self.text.strip_suffix('*') {
+            // With the slash at its end, so that whole segments count.
+            Some(beginning) => id.as_str().starts_with(beginning),
+            None => *self.text == *id.text,
+        }
+    }
+}
+
+impl Grammar for IdentityPattern {
+    const SCALAR: Scalar = Scalar {
+        name: "identities",
+        expected: "a SPIFFE ID, or the beginning of some with /* behind it",
+        schema: || json!({ "type": "string", "pattern": "^spiffe://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]+)*(/\\*|/[A-Za-z0-9._-]+)$" }),
+    };
+
+    fn parse(text: &str) -> Result<Self, Refused> {
+        let beginning = text.strip_suffix("/*");
+        let id: SpiffeId = beginning.unwrap_or(text).parse().map_err(|_| None)?;
+        if beginning.is_none() && id.path().is_empty() {
+            return Err(None);
+        }
+        Ok(Self {
+            text: text.into(),
+            domain: id.domain,
+        })
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        (&*self.text).into()
+    }
+
+    /// It stands for nobody.
+    fn stand_in() -> Self {
+        Self {
+            text: "".into(),
+            domain: TrustDomain::stand_in(),
+        }
+    }
+}
+
 fn segment(segment: &str) -> Result<(), Invalid> {
     let known = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
     match segment {
@@ -236,6 +291,41 @@ mod tests {
             assert_eq!(id.as_str(), text);
             assert_eq!((id.trust_domain().as_str(), id.path()), (domain, path));
         }
+    }
+
+    #[test]
+    fn patterns() {
+        let ids = [
+            "spiffe://d/ns/a/web",
+            "spiffe://d/ns/ab/web",
+            "spiffe://d/ns/a",
+            "spiffe://dd/ns/a/web",
+        ];
+        for (pattern, expected) in [
+            ("spiffe://d/ns/a/web", [true, false, false, false]),
+            ("spiffe://d/ns/a/*", [true, false, false, false]),
+            ("spiffe://d/*", [true, true, true, false]),
+        ] {
+            let pattern = IdentityPattern::parse(pattern).unwrap();
+            assert_eq!(
+                ids.map(|id| pattern.matches(&id.parse().unwrap())),
+                expected,
+                "{pattern:?}"
+            );
+        }
+        for text in [
+            "*",
+            "spiffe://*",
+            "spiffe://d",
+            "spiffe://d/a*",
+            "spiffe://d/*/a",
+            "spiffe://d/a/**",
+            "spiffe://d//*",
+        ] {
+            assert!(IdentityPattern::parse(text).is_err(), "{text}");
+        }
+        let nobody = IdentityPattern::stand_in();
+        assert!(!nobody.matches(&ids[0].parse().unwrap()));
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub(crate) struct Record<'a> {
     pub(crate) group: Option<&'static str>,
     /// Who the client is in the mesh.
     pub(crate) identity: Option<&'a str>,
+    /// The policy that refused it, and the one that would have but for an audit.
+    pub(crate) policy: Option<&'a str>,
+    pub(crate) policy_audit: Option<&'a str>,
     /// Sent to the client, or that of the cause where nothing could be sent.
     pub(crate) status: Option<u16>,
     /// Of a gRPC call: what became of it, by trailers or by us.
@@ -99,6 +102,8 @@ impl<'a> Record<'a> {
             cipher: None,
             group: None,
             identity: None,
+            policy: None,
+            policy_audit: None,
             status: None,
             grpc_status: None,
             received: 0,
@@ -181,6 +186,8 @@ impl<'a> Record<'a> {
             Some(self.detail).filter(|text| !text.is_empty()),
             name,
         );
+        line.maybe("policy", self.policy, name);
+        line.maybe("policy_audit", self.policy_audit, name);
         line.maybe("request_id", self.request_id, short);
         line.maybe("traceparent", self.traceparent, short);
         line.maybe("user_agent", self.user_agent, short);
