@@ -35,6 +35,18 @@ use model::Config;
 use problem::Collected;
 use text::{Document, Format, Redactions};
 
+/// Reads a duration as it is written in a configuration: `10s`, `1h30m`.
+///
+/// # Errors
+/// What was expected.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    use engine::Grammar as _;
+    std::time::Duration::parse(text).map_err(|expected| {
+        let expected = expected.unwrap_or(std::time::Duration::SCALAR.expected.into());
+        format!("expected {expected}")
+    })
+}
+
 /// A configuration that was read and found right.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {

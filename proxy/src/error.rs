@@ -38,10 +38,16 @@ macro_rules! causes {
                 matches!(
                     self,
                     Self::UpstreamTlsFailed
+                        | Self::IdentityExpired
                         | Self::UpstreamTlsAlert
                         | Self::UpstreamCertificateInvalid
                         | Self::UpstreamCertificateExpired
+                        | Self::UpstreamCertificateNotYetValid
+                        | Self::UpstreamCertificateUnknownCa
                         | Self::UpstreamCertificateName
+                        | Self::UpstreamCertificateWrongTrustDomain
+                        | Self::UpstreamCertificateRevoked
+                        | Self::UpstreamCertificateWeakKey
                         | Self::UpstreamAlpn
                 )
             }
@@ -116,10 +122,22 @@ causes! {
     TlsHandshakeTimeout 408 "tls_handshake_timeout" Downstream;
     /// The client showed no certificate where one is required.
     ClientCertificateMissing 400 "client_certificate_missing" Downstream;
-    /// The client's certificate is not one that is trusted here.
+    /// The client's certificate cannot be read, is for another use, or its chain breaks a rule.
     ClientCertificateInvalid 400 "client_certificate_invalid" Downstream;
-    /// The client's certificate has expired.
+    /// The client's certificate has expired, or one above it.
     ClientCertificateExpired 400 "client_certificate_expired" Downstream;
+    /// The client's certificate is not valid yet, or one above it.
+    ClientCertificateNotYetValid 400 "client_certificate_not_yet_valid" Downstream;
+    /// The client's certificate comes from nobody who is trusted here.
+    ClientCertificateUnknownCa 400 "client_certificate_unknown_ca" Downstream;
+    /// The client's certificate names no identity, or several.
+    ClientCertificateWrongIdentity 400 "client_certificate_wrong_identity" Downstream;
+    /// The client belongs to a trust domain that is not trusted here.
+    ClientCertificateWrongTrustDomain 400 "client_certificate_wrong_trust_domain" Downstream;
+    /// The client's certificate was taken back, or one above it.
+    ClientCertificateRevoked 400 "client_certificate_revoked" Downstream;
+    /// The key of the client's certificate, or of one above it, is too weak.
+    ClientCertificateWeakKey 400 "client_certificate_weak_key" Downstream;
     /// The connection is encrypted for another host than the one that is asked for.
     Misdirected 421 "misdirected_request" Downstream;
     /// The client speaks another protocol than was agreed on in its handshake (ALPN).
@@ -132,6 +150,8 @@ causes! {
     BuffersFull 503 "stream_buffers_full" Local;
     /// The request has been through this proxy too often.
     Loop 508 "proxy_loop_detected" Downstream;
+    /// A policy does not allow it.
+    PolicyDenied 403 "http_request_denied" Local;
     /// No route matches the request.
     NoRoute 404 "route_not_found" Local;
     /// No TLS route takes the name that the connection asks for.
@@ -158,12 +178,22 @@ causes! {
     UpstreamTlsFailed 502 "tls_protocol_error" Upstream;
     /// The endpoint ended the TLS handshake with an alert.
     UpstreamTlsAlert 502 "tls_alert_received" Upstream;
-    /// The endpoint's certificate is not one that is trusted here.
+    /// The endpoint's certificate cannot be read, is for another use, or its chain breaks a rule.
     UpstreamCertificateInvalid 502 "tls_certificate_error" Upstream;
-    /// The endpoint's certificate has expired.
+    /// The endpoint's certificate has expired, or one above it.
     UpstreamCertificateExpired 502 "tls_certificate_expired" Upstream;
-    /// The endpoint's certificate is for another name.
+    /// The endpoint's certificate is not valid yet, or one above it.
+    UpstreamCertificateNotYetValid 502 "tls_certificate_not_yet_valid" Upstream;
+    /// The endpoint's certificate comes from nobody who is trusted here.
+    UpstreamCertificateUnknownCa 502 "tls_certificate_unknown_ca" Upstream;
+    /// The endpoint's certificate is for another name, or another identity.
     UpstreamCertificateName 502 "tls_certificate_name_mismatch" Upstream;
+    /// The endpoint belongs to a trust domain that is not trusted here.
+    UpstreamCertificateWrongTrustDomain 502 "tls_certificate_wrong_trust_domain" Upstream;
+    /// The endpoint's certificate was taken back, or one above it.
+    UpstreamCertificateRevoked 502 "tls_certificate_revoked" Upstream;
+    /// The key of the endpoint's certificate, or of one above it, is too weak.
+    UpstreamCertificateWeakKey 502 "tls_certificate_weak_key" Upstream;
     /// The endpoint does not speak the protocol that it must (ALPN).
     UpstreamAlpn 502 "tls_alpn_mismatch" Upstream;
     /// The endpoint closed or reset the connection before it answered.
@@ -194,6 +224,8 @@ causes! {
     RequestTimeout 504 "http_response_timeout" Upstream;
     /// The process is shutting down.
     Draining 503 "draining" Local;
+    /// Our own certificate in the mesh has expired, and nobody can be shown who we are.
+    IdentityExpired 503 "identity_expired" Local;
     /// Something inside the proxy failed.
     Internal 500 "proxy_internal_error" Local;
 }

@@ -14,7 +14,7 @@ use self::early::Early;
 use crate::{
     cluster::Cluster,
     error::{Cause, Failure},
-    http::{self, Conn},
+    http::{self, Conn, Told},
     net::{accept::Peer, client_hello::ClientHello},
     route::TlsRoute,
     shared::{State, Worker},
@@ -79,6 +79,8 @@ struct First {
     early: Option<Box<Early>>,
     /// What a TLS connection that is passed through asked for.
     tls: Option<Tls>,
+    /// What a policy said against it.
+    told: Option<Told>,
     /// On what grounds it is what it is, where that had to be found out.
     spoke: Option<Spoke>,
 }
@@ -133,12 +135,17 @@ fn end_early(conn: &mut Conn, first: First, failure: &Failure) {
         early::gone(conn);
     }
     give_back(&conn.worker, first.state);
+    let told = first.told;
     let cells = conn.listener.cells.at(conn.worker.id);
     cells.failures.inc(failure.cause);
     if failure.cause == Cause::NoTlsRoute {
         look::say_unrecognised(conn);
     }
-    log(conn, first.tls.as_ref(), Some(failure), |_| {});
+    log(conn, first.tls.as_ref(), Some(failure), |record| {
+        if let Some(told) = &told {
+            told.log(record);
+        }
+    });
 }
 
 /// Writes the line of a connection that is not HTTP. `more` says what is known of it besides.

@@ -10,10 +10,15 @@ use std::{
     thread::JoinHandle,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, ServerConfig,
+    ServerConnection, SignatureScheme, StreamOwned, SupportedProtocolVersion,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
 };
 
 use crate::{http::Message, wait::DEADLINE};
@@ -32,6 +37,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         // Known by its name as well as by its key.
         let name = format!("authority {:08x}", fastrand::u32(..));
         params.distinguished_name.push(DnType::CommonName, name);
@@ -61,15 +67,67 @@ impl Authority {
         names: &[&str],
         year: i32,
     ) -> CertificateDer<'static> {
-        let key = KeyPair::generate().unwrap();
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
+        let with = CertificateParams::new(names).unwrap();
+        self.issue_with(dir, stem, |params| {
+            params.subject_alt_names = with.subject_alt_names;
+            params.not_after = date_time_ymd(year, 1, 1);
+        })
+    }
+
+    /// The same with whatever a test asks for.
+    pub fn issue_with(
+        &self,
+        dir: &Path,
+        stem: &str,
+        edit: impl FnOnce(&mut CertificateParams),
+    ) -> CertificateDer<'static> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
         params.not_before = date_time_ymd(2_001, 1, 1);
-        params.not_after = date_time_ymd(year, 1, 1);
+        params.not_after = date_time_ymd(2_100, 1, 1);
+        edit(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         put(&dir.join(format!("{stem}.key")), &key.serialize_pem());
         put(&dir.join(format!("{stem}.pem")), &certificate.pem());
         certificate.der().clone()
+    }
+
+    /// Writes a list of the certificates that it takes back, by their numbers.
+    pub fn revoke(&self, path: &Path, serials: &[u8]) {
+        let revoked = |serial: &u8| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(&[*serial]),
+            revocation_time: date_time_ymd(2_001, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2_001, 1, 1),
+            next_update: date_time_ymd(2_100, 1, 1),
+            crl_number: SerialNumber::from_slice(&[1]),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.issuer).unwrap();
+        fs::write(path, list.pem().unwrap()).unwrap();
+    }
+
+    /// A client that takes whoever it finds, shows the certificate `stem` of a folder and speaks these versions.
+    pub fn client_of_mesh(
+        own: Option<(&Path, &str)>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ClientConfig {
+        let builder = ClientConfig::builder_with_protocol_versions(versions)
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody));
+        match own {
+            None => builder.with_no_client_auth(),
+            Some((dir, stem)) => {
+                let (chain, key) = load(dir, stem);
+                builder.with_client_auth_cert(chain, key).unwrap()
+            }
+        }
     }
 
     /// A client that trusts it and offers these protocols.
@@ -97,6 +155,45 @@ impl Authority {
 impl Default for Authority {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Who a server is, is not what these tests ask.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
     }
 }
 

@@ -40,9 +40,10 @@ pub(super) fn check(checker: &mut Checker<'_>, cluster: &Cluster) {
         let found = "found a PROXY header for connections that clients share";
         checker.problem_at("proxy_protocol", found, "`off`, or `protocol: http1`");
     }
-    if cluster.proxy_protocol != SendProxyProtocol::Off && cluster.tls.is_some() {
+    let is_secured = cluster.tls.is_some() || !cluster.identities.is_empty();
+    if cluster.proxy_protocol != SendProxyProtocol::Off && is_secured {
         let found = "found a PROXY header for connections over TLS";
-        checker.problem_at("proxy_protocol", found, "`off`, or no `tls`");
+        checker.problem_at("proxy_protocol", found, "`off`, or no TLS");
     }
     if cluster.http2_keepalive.is_some() && cluster.protocol == UpstreamProtocol::Http1 {
         let found = "found PINGs of HTTP/2 for connections of HTTP/1.1";

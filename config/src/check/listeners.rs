@@ -76,8 +76,10 @@ fn check_protocol(listener: &Listener, known: &Known<'_>, checker: &mut Checker<
         }
     }
     let waits = listener.detect_timeout != Listener::DETECT_TIMEOUT;
-    if waits && matches!(listener.protocol, Protocol::Http | Protocol::Tcp) {
-        let expected = "no detect_timeout with `protocol: http` or `tcp`; nothing is detected";
+    let shakes = listener.mtls.is_some();
+    if waits && !shakes && matches!(listener.protocol, Protocol::Http | Protocol::Tcp) {
+        let expected =
+            "no detect_timeout with `protocol: http` or `tcp` and no mtls; nothing is detected";
         checker.problem_at("detect_timeout", "found a time", expected);
     }
     if listener.tls_routes.is_some() && matches!(listener.protocol, Protocol::Http | Protocol::Tcp)

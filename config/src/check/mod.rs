@@ -3,7 +3,9 @@
 
 mod clusters;
 mod grpc;
+mod identity;
 mod listeners;
+mod policies;
 mod process;
 mod routes;
 mod tls;
@@ -34,8 +36,13 @@ pub(crate) fn check(config: &Config, document: Option<&Document<'_>>, problems: 
     let routes = checker.names("routes", config.routes.iter().map(|route| &route.name));
     let tls_routes = checker.names("tls_routes", config.tls_routes.iter().map(|r| &r.name));
     let clusters = checker.names("clusters", config.clusters.iter().map(|c| &c.name));
-    checker.names("listeners", config.listeners.iter().map(|l| &l.name));
+    let listeners = checker.names("listeners", config.listeners.iter().map(|l| &l.name));
+    checker.names(
+        "policies",
+        config.policies.iter().map(|policy| &policy.name),
+    );
     process::check(config, &mut checker);
+    let trusted = identity::check(config, &mut checker);
     checker.each("listeners", &config.listeners, |checker, listener| {
         let known = listeners::Known {
             routes: &routes,
@@ -43,6 +50,7 @@ pub(crate) fn check(config: &Config, document: Option<&Document<'_>>, problems: 
             clusters: &clusters,
         };
         listeners::check(listener, &known, checker);
+        identity::check_listener(listener, config, &trusted, checker);
     });
     listeners::check_binds(config, &mut checker);
     checker.each("routes", &config.routes, |checker, route| {
@@ -52,7 +60,13 @@ pub(crate) fn check(config: &Config, document: Option<&Document<'_>>, problems: 
         tls_routes::check(route, &clusters, checker);
     });
     tls_routes::check_hosts(config, &mut checker);
-    checker.each("clusters", &config.clusters, clusters::check);
+    checker.each("clusters", &config.clusters, |checker, cluster| {
+        clusters::check(checker, cluster);
+        identity::check_cluster(cluster, config, &trusted, checker);
+    });
+    checker.each("policies", &config.policies, |checker, policy| {
+        policies::check(policy, &listeners, &trusted, checker);
+    });
 }
 
 struct Checker<'c> {
@@ -151,6 +165,7 @@ impl Checker<'_> {
     ) -> Names<'n> {
         let kind = match list {
             "tls_routes" => "TLS route",
+            "policies" => "policy",
             _ => list.trim_end_matches('s'),
         };
         let mut known = HashMap::with_capacity(names.len());
@@ -206,5 +221,23 @@ impl Checker<'_> {
     /// The current path, to refer to it in another problem.
     fn here(&self) -> String {
         display(&self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The problems of a configuration without places in the text.
+    #[track_caller]
+    pub(super) fn check(text: &str, expected: &[&str]) {
+        let text = format!("version: 1\n{text}");
+        let problems = match crate::read(&text, "x", &|_| None) {
+            Ok(_) => String::new(),
+            Err(problems) => problems.to_string(),
+        };
+        let lines = problems.lines().map(|line| {
+            let at = line.find(|c: char| c.is_ascii_lowercase() && c != 'x');
+            line.get(at.unwrap_or(0)..).unwrap_or_default()
+        });
+        assert_eq!(lines.collect::<Vec<_>>(), expected, "{text}");
     }
 }

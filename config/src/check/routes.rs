@@ -132,7 +132,7 @@ fn check_backend(
     }
 }
 
-fn check_match(checker: &mut Checker<'_>, condition: &Match) {
+pub(super) fn check_match(checker: &mut Checker<'_>, condition: &Match) {
     if let Some(method) = &condition.method {
         let text = method.as_str();
         let upper = text.to_ascii_uppercase();

@@ -128,11 +128,11 @@ fn host(field: &'static str, name: &Text, may_be_address: bool, checker: &mut Ch
     }
 }
 
-fn file(field: &'static str, path: &Text, checker: &mut Checker<'_>) {
+pub(super) fn file(field: &'static str, path: &Text, checker: &mut Checker<'_>) {
     checker.field(field, |checker| file_here(path, checker));
 }
 
-fn file_here(path: &Text, checker: &mut Checker<'_>) {
+pub(super) fn file_here(path: &Text, checker: &mut Checker<'_>) {
     if path.as_str().is_empty() && !checker.is_unread() {
         checker.problem("found \"\"", "the path of a file");
     }
@@ -140,20 +140,7 @@ fn file_here(path: &Text, checker: &mut Checker<'_>) {
 
 #[cfg(test)]
 mod tests {
-    /// The problems of a listener or cluster with this `tls`, without places in the text.
-    #[track_caller]
-    fn check(text: &str, expected: &[&str]) {
-        let text = format!("version: 1\n{text}");
-        let problems = match crate::read(&text, "x", &|_| None) {
-            Ok(_) => String::new(),
-            Err(problems) => problems.to_string(),
-        };
-        let lines = problems.lines().map(|line| {
-            let at = line.find(|c: char| c.is_ascii_lowercase() && c != 'x');
-            line.get(at.unwrap_or(0)..).unwrap_or_default()
-        });
-        assert_eq!(lines.collect::<Vec<_>>(), expected, "{text}");
-    }
+    use super::super::tests::check;
 
     fn listener(more: &str, expected: &[&str]) {
         check(
@@ -238,7 +225,7 @@ mod tests {
         cluster(
             "proxy_protocol: v2, tls: {}",
             &[
-                "clusters[0].proxy_protocol: found a PROXY header for connections over TLS; expected `off`, or no `tls`",
+                "clusters[0].proxy_protocol: found a PROXY header for connections over TLS; expected `off`, or no TLS",
             ],
         );
         check(

@@ -4,9 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::Grammar as _;
 use crate::model::{
     BindAddress, ByteSize, Cidr, DnsName, EndpointAddress, HeaderName, HeaderValue, HostPattern,
-    LogOutput, Name, PathText, Pattern, Percent, Text, Workers,
+    IdentityPattern, LogOutput, Name, PathText, Pattern, Percent, SpiffeId, Text, TrustDomain,
+    Workers,
 };
 
 /// Repeatable chance (splitmix64).
@@ -227,6 +229,33 @@ impl Generate for HostPattern {
         } else {
             Self::Suffix("shop.example".into())
         }
+    }
+}
+
+impl Generate for SpiffeId {
+    fn generate(random: &mut Random) -> Self {
+        let text = random.one_of(&["spiffe://shop.example/web", "spiffe://d/ns/a/sa/B_c.d-1"]);
+        text.parse().unwrap()
+    }
+}
+
+impl Generate for IdentityPattern {
+    fn generate(random: &mut Random) -> Self {
+        let text = random.one_of(&[
+            "spiffe://shop.example/web",
+            "spiffe://d/ns/a/*",
+            "spiffe://d/*",
+        ]);
+        Self::parse(text).unwrap()
+    }
+}
+
+impl Generate for TrustDomain {
+    fn generate(random: &mut Random) -> Self {
+        random
+            .one_of(&["shop.example", "d", "a_b-c.1"])
+            .parse()
+            .unwrap()
     }
 }
 

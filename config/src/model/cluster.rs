@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    ByteSize, ClusterTls, DnsName, EndpointAddress, HeaderName, Http2Options, Name, TcpOptions,
-    Text,
+    ByteSize, ClusterTls, DnsName, EndpointAddress, HeaderName, Http2Options, Name, SpiffeId,
+    TcpOptions, Text,
 };
 
 crate::engine::model! {
@@ -58,6 +58,9 @@ crate::engine::model! {
         speaks_first: SpeaksFirst = SpeaksFirst::Learn;
         /// TLS to the endpoints. Absent: none.
         tls: Option<ClusterTls> = None;
+        /// Who the endpoints are in the mesh: each must show one of these identities, and is shown `mesh.identity`. TLS 1.3 alone. Empty:
+        /// they are not of the mesh. With `protocol: auto` endpoints that are proxies like this one are spoken to by HTTP/2.
+        identities: Vec<SpiffeId> = Vec::new();
         /// Socket options of TCP connections to the endpoints.
         tcp: TcpOptions = TcpOptions::default();
     }

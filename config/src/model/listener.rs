@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BindAddress, ByteSize, Cidr, ListenerTls, Name, Text};
+use super::{BindAddress, ByteSize, Cidr, ListenerTls, Mtls, Name, Text};
 
 crate::engine::model! {
     /// An address the proxy accepts connections on.
@@ -49,6 +49,9 @@ crate::engine::model! {
         max_lifetime: Duration = Duration::ZERO;
         /// TLS that is ended here. Absent: none is.
         tls: Option<ListenerTls> = None;
+        /// TLS of the mesh: we show `mesh.identity`, and a client must show an identity of a domain in `trust`. TLS 1.3 alone; a
+        /// handshake may take `detect_timeout`. Absent: `strict` on inbound listeners where `mesh.identity` is set and `tls` is not; else `off`.
+        mtls: Option<Mtls> = None;
         /// Socket options of accepted TCP connections.
         tcp: TcpOptions = TcpOptions::default();
         /// Limits and manners of HTTP.

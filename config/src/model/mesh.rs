@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BindAddress, ByteSize, LogOutput, Percent, Text, Workers};
+use super::{BindAddress, ByteSize, Identity, LogOutput, Percent, Text, Workers};
 
 crate::engine::model! {
     /// Settings of the process.
@@ -12,6 +12,8 @@ crate::engine::model! {
         /// A change takes effect at the next start.
         /// Why: a sidecar that takes no more than it was given is not throttled.
         workers: Workers = Workers::Auto;
+        /// Who we are to others of the mesh. Absent: nobody.
+        identity: Option<Identity> = None;
         /// Bounds over all listeners together.
         limits: Limits = Limits::default();
         /// How the process leaves.

@@ -5,20 +5,25 @@
 //! `Why:` gives the reason of its default. Nothing here knows how a setting is carried out.
 
 mod cluster;
+mod identity;
 mod listener;
 mod mesh;
+mod policy;
 mod route;
 mod scalar;
 mod tls;
 mod tls_route;
 
 pub use cluster::*;
+pub use identity::*;
 pub use listener::*;
 pub use mesh::*;
+pub use policy::*;
 pub use route::*;
 pub use scalar::{
     BindAddress, ByteSize, Cidr, DnsName, EndpointAddress, HeaderName, HeaderValue, HostPattern,
-    LogOutput, Name, PathText, Pattern, Percent, Text, Workers,
+    IdentityPattern, InvalidId, LogOutput, Name, PathText, Pattern, Percent, SpiffeId, Text,
+    TrustDomain, Workers,
 };
 pub(crate) use scalar::{is_host, is_token};
 pub use tls::*;
@@ -43,6 +48,10 @@ crate::engine::model! {
         tls_routes: Vec<TlsRoute> = Vec::new();
         /// Named groups of endpoints.
         clusters: Vec<Cluster> = Vec::new();
+        /// Whom we believe, by trust domain.
+        trust: Vec<Trust> = Vec::new();
+        /// Who may do what.
+        policies: Vec<Policy> = Vec::new();
     }
 }
 
@@ -58,6 +67,8 @@ impl Config {
             routes: Vec::new(),
             tls_routes: Vec::new(),
             clusters: Vec::new(),
+            trust: Vec::new(),
+            policies: Vec::new(),
         }
     }
 }

@@ -76,7 +76,7 @@ fn texts_that_cannot_be_read() {
         (
             "{\"ä\": 1,\n\"version\": 2}",
             "f.json",
-            "f.json:1:2: [\"ä\"]: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters\nf.json:2:12: version: found 2; expected 1",
+            "f.json:1:2: [\"ä\"]: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters, trust, policies\nf.json:2:12: version: found 2; expected 1",
         ),
     ] {
         assert_eq!(problems(text, file).to_string(), expected, "{text}");
@@ -95,7 +95,7 @@ const OBJECTS_AND_FIELDS: Table = &[
     (
         "zzz: 1",
         &[
-            "2:1: zzz: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters",
+            "2:1: zzz: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters, trust, policies",
         ],
     ),
     (
@@ -143,8 +143,8 @@ const OBJECTS_AND_FIELDS: Table = &[
     (
         "x-common: &c { a: 1 }\nmesh: { <<: *c }",
         &[
-            "2:1: x-common: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters",
-            r#"3:9: mesh["<<"]: unknown field; expected one of workers, limits, drain, dns, access_log, metric_series"#,
+            "2:1: x-common: unknown field; expected one of version, mesh, admin, probes, listeners, routes, tls_routes, clusters, trust, policies",
+            r#"3:9: mesh["<<"]: unknown field; expected one of workers, identity, limits, drain, dns, access_log, metric_series"#,
         ],
     ),
     (
@@ -368,7 +368,7 @@ const PROCESS_AND_LISTENERS: Table = &[
     (
         "listeners: [{ name: a, bind: 127.0.0.1:80, protocol: tcp, cluster: c, detect_timeout: 1s, http: { max_body_size: 1KiB } }]\nclusters: [{ name: c, endpoints: [] }]",
         &[
-            "2:87: listeners[0].detect_timeout: found a time; expected no detect_timeout with `protocol: http` or `tcp`; nothing is detected",
+            "2:87: listeners[0].detect_timeout: found a time; expected no detect_timeout with `protocol: http` or `tcp` and no mtls; nothing is detected",
             "2:97: listeners[0].http: found settings; expected no settings of HTTP with `protocol: tcp`",
         ],
     ),

@@ -34,6 +34,8 @@ pub(crate) trait View: Send + Sync {
     fn clusters(&self) -> Value;
     /// Every listener with its address and connections.
     fn listeners(&self) -> Value;
+    /// Who we are in the mesh, and whom we believe.
+    fn identity(&self) -> Value;
     /// Appends `OpenMetrics` text.
     fn metrics(&self, out: &mut String);
     /// Changes the level of the proxy's own log, or says what is wrong with it.

@@ -102,6 +102,11 @@ static PAGES: &[Page] = &[
         help: "listeners: addresses and connections",
     },
     Page {
+        path: "/identity",
+        kind: Kind::Show(|view| object(&view.identity())),
+        help: "who we are in the mesh, and the roots of whom we believe",
+    },
+    Page {
         path: "/version",
         kind: Kind::Show(|_| {
             let version = env!("CARGO_PKG_VERSION");

@@ -59,6 +59,10 @@ impl View for Fake {
     fn clusters(&self) -> Value {
         serde_json::json!([{ "name": "api" }])
     }
+    fn identity(&self) -> Value {
+        serde_json::json!({ "own": null })
+    }
+
     fn listeners(&self) -> Value {
         serde_json::json!([{ "name": "web" }])
     }
@@ -303,7 +307,14 @@ async fn probes_show_no_more_than_they_must() {
     for path in ["/live", "/ready", "/metrics"] {
         assert_eq!(probes.get(path).await.0, 200, "{path}");
     }
-    for path in ["/", "/config", "/clusters", "/listeners", "/version"] {
+    for path in [
+        "/",
+        "/config",
+        "/clusters",
+        "/listeners",
+        "/identity",
+        "/version",
+    ] {
         let (status, _, body) = probes.get(path).await;
         assert_eq!(status, 404, "{path}");
         assert!(

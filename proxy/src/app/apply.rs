@@ -310,6 +310,7 @@ impl Key {
             model::Protocol::Http | model::Protocol::TlsPassthrough
         );
         let announced = listener.proxy_protocol == model::AcceptProxyProtocol::Required;
+        let encrypted = listener.tls.is_some() || listener.mtls == Some(model::Mtls::Strict);
         // On a Unix socket there is nothing of TCP to set.
         let is_tcp = matches!(listener.bind, model::BindAddress::Tcp(_));
         let tcp = if is_tcp {
@@ -321,7 +322,7 @@ impl Key {
             bind: listener.bind.clone(),
             backlog: listener.backlog,
             tcp,
-            client_first: is_tcp && (declared || announced || listener.tls.is_some()),
+            client_first: is_tcp && (declared || announced || encrypted),
         }
     }
 }

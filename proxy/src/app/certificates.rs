@@ -6,9 +6,97 @@
 //! second see every kind of replacement, links and network file systems included, and a process may
 //! not have a watch for each of hundreds of files.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
+
+use rustls::pki_types::UnixTime;
 
 use super::App;
+use crate::{
+    identity::Passed,
+    tls::{InUse, Table},
+};
+
+/// Longest pause between two looks at the clock: it may have been set.
+const LOOK: u64 = 600;
+
+/// What was told of the lives of certificates.
+#[derive(Default)]
+pub(super) struct Lives {
+    told: HashMap<String, Passed>,
+    /// Of which version, and when to look again, in seconds since 1970.
+    looked_at: (u64, u64),
+}
+
+impl Lives {
+    /// Tells of certificates that near their end, each step once.
+    fn tell(&mut self, version: u64, table: &Table, now: UnixTime) {
+        let seconds = now.as_secs();
+        let (known, next) = self.looked_at;
+        if known == version && (next.saturating_sub(LOOK)..next).contains(&seconds) {
+            return;
+        }
+        let mut told = HashMap::new();
+        let mut pause = LOOK;
+        for it in table.certificates() {
+            let passed = it.life.passed(now);
+            // One that took the place of another begins anew.
+            let key = format!(
+                "{} {} {} {}",
+                it.scope,
+                it.name,
+                it.file,
+                it.life.not_after.as_secs()
+            );
+            if self.told.get(&key).is_none_or(|told| *told < passed) {
+                tell(&it, passed, now);
+            }
+            told.insert(key, passed);
+            let step = it.life.next_step(now).map_or(LOOK, |step| step.as_secs());
+            pause = pause.min(step);
+        }
+        self.told = told;
+        self.looked_at = (version, seconds + pause);
+    }
+}
+
+fn tell(it: &InUse<'_>, passed: Passed, now: UnixTime) {
+    let (scope, name, file) = (it.scope, it.name, it.file);
+    let left = it.life.left(now);
+    match passed {
+        Passed::Young => {}
+        Passed::Nothing => {
+            tracing::warn!(scope, name, file, "the time of a certificate has not begun");
+        }
+        Passed::Half => {
+            tracing::info!(
+                scope,
+                name,
+                file,
+                left,
+                "half of a certificate's life has passed"
+            );
+        }
+        Passed::ThreeQuarters => {
+            tracing::warn!(
+                scope,
+                name,
+                file,
+                left,
+                "three quarters of a certificate's life have passed"
+            );
+        }
+        Passed::NineTenths => {
+            tracing::error!(
+                scope,
+                name,
+                file,
+                left,
+                "nine tenths of a certificate's life have passed"
+            );
+        }
+        Passed::All => tracing::error!(scope, name, file, "a certificate has expired"),
+    }
+}
 
 impl App {
     /// Puts changed files to work. Called about once a second.
@@ -18,6 +106,7 @@ impl App {
         if table.version == 0 || self.next.is_some() {
             return;
         }
+        self.lives.tell(table.version, &table.tls, UnixTime::now());
         let known = &table.tls.files;
         let now = known.now();
         if now == *known {

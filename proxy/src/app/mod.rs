@@ -31,6 +31,7 @@ use tokio::{
 
 use self::{
     apply::Listening,
+    certificates::Lives,
     next::{Asked, Next},
     view::Shown,
 };
@@ -102,6 +103,8 @@ struct App {
     access_log: Option<(model::AccessLog, AccessLog)>,
     /// What serves next, when its names are resolved.
     next: Option<Next>,
+    /// What was told of the lives of certificates.
+    lives: Lives,
     /// Certificates and keys as they are now, where they are not those that serve.
     changed_files: Option<Watched>,
     /// The same, where they were refused: once is enough.
@@ -232,6 +235,7 @@ impl App {
             probes: None,
             access_log: None,
             next: None,
+            lives: Lives::default(),
             changed_files: None,
             refused_files: None,
             text_refused: false,

@@ -9,6 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use rustls::pki_types::UnixTime;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,6 +17,7 @@ use super::{Addresses, Order, next::Resolving};
 use crate::{
     admin::{Reload, View},
     cluster::{Cluster, endpoint::Endpoint},
+    identity::Root,
     shared::Process,
     sys::process::Usage,
     telemetry::{
@@ -109,13 +111,13 @@ impl Shown {
     fn certificates(&self) -> Vec<CertificateState> {
         let table = self.process.table.load();
         let all = table.tls.certificates().into_iter();
-        all.filter_map(|(scope, name, it)| {
-            Some(CertificateState {
-                scope,
-                name: name.to_owned(),
-                file: it.file.to_string(),
-                expires: it.expires?,
-            })
+        let now = UnixTime::now();
+        all.map(|it| CertificateState {
+            scope: it.scope,
+            name: it.name.to_owned(),
+            file: it.file.to_owned(),
+            expires: it.life.not_after.as_secs(),
+            passed: it.life.passed(now).percent(),
         })
         .collect()
     }
@@ -180,7 +182,7 @@ fn certificate(it: &Certificate) -> Value {
     json!({
         "file": &*it.file,
         "names": it.names.hosts().collect::<Vec<_>>(),
-        "expires": it.expires,
+        "expires": it.life.not_after.as_secs(),
     })
 }
 
@@ -250,6 +252,35 @@ impl View for Shown {
                 shown
             })
             .collect()
+    }
+
+    fn identity(&self) -> Value {
+        let table = self.process.table.load();
+        let mesh = table.tls.mesh();
+        let own = mesh.own.as_ref().map(|own| {
+            let facts = &own.own.facts;
+            json!({
+                "id": facts.id.as_str(),
+                "serial": &*facts.serial,
+                "fingerprint": facts.fingerprint.to_string(),
+                "not_before": facts.life.not_before.as_secs(),
+                "not_after": facts.life.not_after.as_secs(),
+                "file": &*own.certificate.file,
+            })
+        });
+        let now = UnixTime::now();
+        let trust: Vec<_> = (mesh.trust.domains())
+            .map(|(domain, bundle)| {
+                let root = |root: &Root| json!({ "fingerprint": &*root.fingerprint, "not_after": root.life.not_after.as_secs() });
+                json!({
+                    "name": domain.as_str(),
+                    "roots": bundle.roots.iter().map(root).collect::<Vec<_>>(),
+                    "revocation_lists": bundle.count_lists(),
+                    "stale_revocation_lists": bundle.stale_lists(now),
+                })
+            })
+            .collect();
+        json!({ "own": own, "trust": trust })
     }
 
     fn metrics(&self, out: &mut String) {

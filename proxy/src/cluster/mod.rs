@@ -143,6 +143,7 @@ impl Cluster {
             && self.config.tcp == config.tcp
             && self.config.proxy_protocol == config.proxy_protocol
             && self.config.tls == config.tls
+            && self.config.identities == config.identities
     }
 
     /// New connections are encrypted like this from now on.
@@ -155,11 +156,16 @@ impl Cluster {
     /// # Errors
     /// It must be, and nothing is there to do it with: it is not made then.
     pub(crate) fn tls(&self) -> Result<Option<Arc<ClientTls>>, Failure> {
-        match (&self.config.tls, self.tls.load_full()) {
-            (None, _) => Ok(None),
-            (Some(_), Some(tls)) => Ok(Some(tls)),
-            (Some(_), None) => Err(Failure::new(Cause::BadRoute, "no certificates for TLS")),
+        match (self.is_secured(), self.tls.load_full()) {
+            (false, _) => Ok(None),
+            (true, Some(tls)) => Ok(Some(tls)),
+            (true, None) => Err(Failure::new(Cause::BadRoute, "no certificates for TLS")),
         }
+    }
+
+    /// Whether nothing leaves for it but over TLS.
+    pub(crate) fn is_secured(&self) -> bool {
+        self.config.tls.is_some() || !self.config.identities.is_empty()
     }
 
     /// Whether a request, which came by HTTP/2 or not, goes to the endpoints by HTTP/2.
@@ -178,7 +184,7 @@ impl Cluster {
 
     /// Whether endpoints choose what is spoken (ALPN).
     pub(crate) fn lets_choose(&self) -> bool {
-        self.config.tls.is_some() && self.config.protocol == model::UpstreamProtocol::Auto
+        self.is_secured() && self.config.protocol == model::UpstreamProtocol::Auto
     }
 
     /// Whether connections begin with a PROXY header, and so belong to one client each.
@@ -208,6 +214,7 @@ impl Cluster {
             tcp,
             speaks_first,
             tls,
+            identities,
         } = config;
         let own = &self.config;
         own.name == *name
@@ -226,6 +233,7 @@ impl Cluster {
             && own.tcp == *tcp
             && own.speaks_first == *speaks_first
             && own.tls == *tls
+            && own.identities == *identities
     }
 
     /// Takes on the endpoints of a configuration that this cluster [`Self::can_become`]. Returns

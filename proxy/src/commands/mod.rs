@@ -1,6 +1,7 @@
 //! The command line: one file per command, and what they share.
 
 mod ask;
+mod ca;
 mod demo;
 mod run;
 mod validate;
@@ -17,6 +18,7 @@ Try it:
   outrigger validate proxy.yaml           every problem at once, with its place
   outrigger run --config proxy.yaml       serve; the file is watched, SIGHUP reloads it
   outrigger schema > outrigger.json       JSON Schema, for editors
+  outrigger ca --help                     identities for a mesh on this machine
   outrigger healthcheck 127.0.0.1:9901    exit 0 if that proxy is ready
 
 Exit codes: 0 done; 1 not started, or problems found; 2 wrong usage;
@@ -43,6 +45,8 @@ enum Command {
     Schema,
     /// Start two echo services and a proxy, send requests through it, show what happens.
     Demo(demo::Args),
+    /// Make a development authority, and certificates for workloads.
+    Ca(ca::Args),
     /// Exit 0 if the proxy whose admin or probes listen at ADDRESS is ready.
     Healthcheck {
         /// `ip:port` or `unix:/path`.
@@ -89,6 +93,7 @@ pub(crate) fn main() -> ExitCode {
             print(&format!("{:#}\n", outrigger_config::schema())).map(|()| ExitCode::SUCCESS)
         }
         Command::Demo(args) => demo::run(&args),
+        Command::Ca(args) => ca::run(&args),
         Command::Healthcheck { address } => ask::healthcheck(&address),
         Command::Drain(args) => ask::drain(&args),
     };

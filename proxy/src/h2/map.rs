@@ -163,6 +163,7 @@ fn own_name(known: Known) -> Option<HeaderName> {
         Known::XForwardedHost => "x-forwarded-host",
         Known::XForwardedPort => "x-forwarded-port",
         Known::XRequestId => "x-request-id",
+        Known::XForwardedClientCert => "x-forwarded-client-cert",
         Known::XRealIp => "x-real-ip",
         _ => return None,
     }))

@@ -133,6 +133,7 @@ async fn run(conn: &mut Conn, state: &mut State, ledger: &mut Ledger) -> Result<
     {
         return Err(Failure::new(Cause::RequestBodyTooLarge, "Content-Length").into());
     }
+    conn.heed(&conn.verdict(Some(&view)), &mut ledger.told)?;
     if state.request.method == Method::Connect && !settings.connect {
         return Err(Failure::from(Cause::ConnectRefused).into());
     }

@@ -57,6 +57,13 @@ pub(super) fn prepare(
             conn.scheme().as_bytes(),
         );
     }
+    let certificate = conn
+        .secured
+        .as_ref()
+        .and_then(|it| it.client_cert.as_deref());
+    if certificate.is_some() || (trusted && seen.client_cert) {
+        own.client_certificate(certificate, trusted && seen.client_cert);
+    }
     if settings.via {
         own.via(pseudonym, if trusted { 0 } else { passages });
     }
@@ -90,6 +97,7 @@ struct Seen {
     forwarded_for: bool,
     forwarded_proto: bool,
     forwarded: bool,
+    client_cert: bool,
     request_id: bool,
 }
 
@@ -104,6 +112,7 @@ fn look(bytes: &[u8], fields: &Fields) -> Seen {
                 seen.via |= known == Known::Via;
                 seen.forwarded_for |= known == Known::XForwardedFor;
                 seen.forwarded |= known == Known::Forwarded;
+                seen.client_cert |= known == Known::XForwardedClientCert;
                 seen.forwarded_proto |= known == Known::XForwardedProto;
                 seen.replaced |= is_replaced(known, false);
             }
@@ -116,7 +125,7 @@ fn look(bytes: &[u8], fields: &Fields) -> Seen {
 fn is_replaced(known: Known, trusted: bool) -> bool {
     match known {
         // Their values are written anew together with our own.
-        Known::XForwardedFor | Known::Forwarded => true,
+        Known::XForwardedFor | Known::Forwarded | Known::XForwardedClientCert => true,
         Known::Via
         | Known::XForwardedProto
         | Known::XForwardedHost
@@ -236,6 +245,21 @@ impl<'a> Own<'a> {
         let mut text = [0_u8; 48];
         self.bytes.extend_from_slice(write_ip(&mut text, ip));
         self.close(Known::XForwardedFor, NAME, start);
+    }
+
+    /// What earlier proxies said of certificates, where they are believed, and of the client's.
+    fn client_certificate(&mut self, certificate: Option<&str>, extend: bool) {
+        const NAME: &str = "X-Forwarded-Client-Cert";
+        let start = self.open(NAME);
+        if extend {
+            self.earlier(Known::XForwardedClientCert);
+        }
+        match certificate {
+            Some(certificate) => self.bytes.extend_from_slice(certificate.as_bytes()),
+            // Without the comma that something was to follow.
+            None => self.bytes.truncate(self.bytes.len() - 2),
+        }
+        self.close(Known::XForwardedClientCert, NAME, start);
     }
 
     /// RFC 7239: an element of our own behind those of trusted proxies.

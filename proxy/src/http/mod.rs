@@ -9,6 +9,7 @@ mod deliver;
 mod exchange;
 mod forwarded;
 mod grpc;
+mod guarded;
 mod head;
 mod interim;
 mod multiplexed;
@@ -26,7 +27,9 @@ mod tunnel;
 mod upload;
 mod watch;
 
-pub(crate) use self::{secured::Secured, sides::Downstream, tunnel::Bounds, upload::greeting};
+pub(crate) use self::{
+    guarded::Told, secured::Secured, sides::Downstream, tunnel::Bounds, upload::greeting,
+};
 
 use std::{
     future::poll_fn,
@@ -415,6 +418,10 @@ impl Conn {
         let old = || now().saturating_sub(self.opened) >= settings.max_lifetime.as_nanos() as u64;
         self.phase().is_draining()
             || self.orphaned
+            || self
+                .secured
+                .as_ref()
+                .is_some_and(|it| it.end.is_near(now()))
             || (settings.max_requests > 0 && self.served >= settings.max_requests)
             || (!settings.max_lifetime.is_zero() && old())
     }

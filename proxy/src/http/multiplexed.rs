@@ -202,7 +202,7 @@ impl Shared {
         }
         self.conn.refresh();
         let expired = self.conn.timer.poll_expired(cx).is_ready();
-        if self.conn.phase() == Phase::Cut {
+        if self.conn.phase() == Phase::Cut || now() >= self.conn.end().at {
             connection.abrupt_shutdown(Reason::NO_ERROR);
             return Poll::Ready(());
         }
@@ -290,6 +290,11 @@ impl Shared {
         } else {
             idle.min(next(conn.opened, settings.max_lifetime))
         };
+        let end = conn.end();
+        at = at.min(end.at);
+        if self.left_at.is_none() {
+            at = at.min(end.near);
+        }
         if let Some(since) = self.blocked_at {
             at = at.min(next(since, BEHIND));
         }

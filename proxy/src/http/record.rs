@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Conn, grpc::Call};
+use super::{Conn, grpc::Call, guarded::Told};
 use crate::{
     cluster::{Cluster, endpoint::Endpoint},
     error::Failure,
@@ -29,6 +29,8 @@ pub(super) struct Ledger {
     /// When the response's head was handed on.
     pub(super) answered_at: u64,
     pub(super) rule: Option<Arc<Rule>>,
+    /// What a policy said against it.
+    pub(super) told: Option<Told>,
     pub(super) cluster: Option<Used>,
     pub(super) endpoint: Option<Arc<Endpoint>>,
     pub(super) tries: u32,
@@ -207,6 +209,9 @@ impl Ledger {
         };
         if let Some(secured) = &conn.secured {
             secured.log(&mut record);
+        }
+        if let Some(told) = &self.told {
+            told.log(&mut record);
         }
         log.log(&record);
     }

@@ -4,9 +4,10 @@ use std::{rc::Rc, sync::Arc};
 
 use super::Conn;
 use crate::{
+    identity::Peer,
     net::tls::{Alpn, Facts},
     telemetry::access_log::Record,
-    tls::Served,
+    tls::{End, Served},
 };
 
 /// Shared by the streams of a connection.
@@ -17,6 +18,11 @@ pub(crate) struct Secured {
     /// The certificate that it was shown.
     pub(crate) served: Arc<Served>,
     pub(crate) check_authority: bool,
+    /// Who the client is in the mesh.
+    pub(crate) peer: Option<Peer>,
+    /// What the application is told of the client's certificate.
+    pub(crate) client_cert: Option<Box<str>>,
+    pub(crate) end: End,
 }
 
 impl Secured {
@@ -31,11 +37,17 @@ impl Secured {
         record.alpn = self.facts.alpn.word().map(str::as_bytes);
         record.tls_version = Some(self.facts.version);
         record.cipher = Some(self.facts.cipher);
+        record.identity = self.peer.as_ref().map(|peer| peer.id.as_str());
         record.group = Some(self.facts.group).filter(|group| !group.is_empty());
     }
 }
 
 impl Conn {
+    /// When its certificates ask it to leave and end it.
+    pub(crate) fn end(&self) -> End {
+        self.secured.as_ref().map_or(End::NEVER, |it| it.end)
+    }
+
     /// What the client's URLs begin with.
     pub(super) fn scheme(&self) -> &'static str {
         if self.secured.is_some() {

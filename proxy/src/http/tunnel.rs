@@ -195,11 +195,10 @@ async fn join(
     let up = std::mem::take(&mut state.downstream);
     let down = std::mem::take(&mut state.upstream);
     let mut bounds = Bounds::new(
-        &conn.worker,
-        &conn.listener,
-        cluster,
+        (&conn.worker, &conn.listener, cluster),
         &conn.timer,
         conn.opened,
+        conn.end().at,
     );
     let downstream = match (&mut channel, conn.side.stream()) {
         (Some(channel), _) => Side::Channel(channel),
@@ -241,11 +240,10 @@ pub(crate) struct Bounds<'a> {
 
 impl<'a> Bounds<'a> {
     pub(crate) fn new(
-        worker: &'a Worker,
-        listener: &'a Listener,
-        cluster: &'a Cluster,
+        (worker, listener, cluster): (&'a Worker, &'a Listener, &'a Cluster),
         timer: &'a Timer,
         opened: u64,
+        ends: u64,
     ) -> Self {
         let unlimited = |d: Duration| {
             if d.is_zero() {
@@ -261,7 +259,7 @@ impl<'a> Bounds<'a> {
             direction: listener.config.direction,
             timer,
             idle: unlimited(listener.config.idle_timeout),
-            end: opened.saturating_add(unlimited(listener.config.max_lifetime)),
+            end: ends.min(opened.saturating_add(unlimited(listener.config.max_lifetime))),
             active_at: now(),
             held: None,
         };

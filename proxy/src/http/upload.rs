@@ -66,9 +66,10 @@ pub(super) fn request(
     if upgrade {
         switch::check_key(&view)?;
     }
-    let scheme = match cluster.config.tls {
-        Some(_) => http::uri::Scheme::HTTPS,
-        None => http::uri::Scheme::HTTP,
+    let scheme = if cluster.is_secured() {
+        http::uri::Scheme::HTTPS
+    } else {
+        http::uri::Scheme::HTTP
     };
     http2::write_request(&view, &state.edits, upgrade, host(&view, cluster), scheme)
 }

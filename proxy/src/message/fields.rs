@@ -55,6 +55,7 @@ pub(crate) enum Known {
     XForwardedHost,
     XForwardedPort,
     XForwardedPrefix,
+    XForwardedClientCert,
     XRealIp,
     XRequestId,
     Cookie,
@@ -94,6 +95,7 @@ impl Known {
             18 if is("proxy-authenticate") => Self::ProxyAuthenticate,
             18 if is("x-forwarded-prefix") => Self::XForwardedPrefix,
             19 if is("proxy-authorization") => Self::ProxyAuthorization,
+            23 if is("x-forwarded-client-cert") => Self::XForwardedClientCert,
             _ => Self::Other,
         }
     }

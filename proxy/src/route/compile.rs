@@ -135,7 +135,7 @@ fn backends(
     Ok(Backends::new(list.into_iter()))
 }
 
-fn matches(settings: &[model::Match]) -> Result<Box<[Match]>, CompileError> {
+pub(super) fn matches(settings: &[model::Match]) -> Result<Box<[Match]>, CompileError> {
     if settings.is_empty() {
         let every_request = Match {
             path: PathMatch::Any,

@@ -33,6 +33,7 @@ mod matcher;
 #[cfg(test)]
 mod properties;
 mod query;
+mod requests;
 mod strings;
 mod table;
 #[cfg(test)]
@@ -46,7 +47,8 @@ use std::{sync::Arc, time::Duration};
 use self::matcher::Match;
 pub(crate) use self::{
     backends::{Backend, Backends},
-    compile::compile,
+    compile::{CompileError, compile},
+    requests::Requests,
     table::RouteTable,
     tls::{TlsRoute, TlsTable},
 };

@@ -13,13 +13,15 @@ use std::{
     time::Duration,
 };
 
+use rustls::pki_types::UnixTime;
+
 use super::{First, Tls, look};
 use crate::{
     error::{Cause, Failure},
     http::{Conn, Downstream, Secured},
     net::tls::Handshake,
     timer::now,
-    tls::ServerTls,
+    tls::{End, ServerTls},
 };
 
 /// How long a client that was told what is wrong may take to read it.
@@ -50,6 +52,7 @@ async fn steps(conn: &mut Conn, first: &mut First, tls: &Arc<ServerTls>) -> Resu
         Poll::Pending => look::poll_end(cx, conn).map(|end| Err(late(end, "waiting for its turn"))),
     })
     .await?;
+    tls.check_own()?;
     let Some(served) = tls.choose(name.as_deref()) else {
         return Err(Failure::from(Cause::BadRoute));
     };
@@ -85,12 +88,18 @@ async fn steps(conn: &mut Conn, first: &mut First, tls: &Arc<ServerTls>) -> Resu
         .await;
         return Err(failure);
     }
+    let shown = tls.known(handshake.certificates())?;
+    let clock = (now(), UnixTime::now());
+    let end = End::of(shown.lives, clock, worker.random.borrow_mut().f64());
     conn.side = Downstream::Http1(handshake.done());
     conn.secured = Some(Rc::new(Secured {
         facts,
         name,
         served: Arc::clone(served),
         check_authority: tls.check_authority,
+        peer: shown.peer,
+        client_cert: shown.element,
+        end,
     }));
     Ok(facts.resumed)
 }

@@ -34,6 +34,7 @@ use crate::{
     },
     route::TlsTable,
     shared::{BUFFER, State},
+    snapshot::Listener,
     telemetry::metrics::Spoke,
     timer::now,
 };
@@ -41,6 +42,12 @@ use crate::{
 /// Whatever has to be seen before a decision fits the buffer it is read into.
 const _: () =
     assert!(proxy_protocol::MOST < BUFFER && detect::MOST < BUFFER && client_hello::MOST <= BUFFER);
+
+/// What is neither HTTP nor has another place to go.
+const UNKNOWN: Failure = Failure::new(
+    Cause::ProtocolUnknown,
+    "not HTTP, and no cluster for anything else",
+);
 
 /// How long a PROXY header may take: its sender is a proxy that sends it with the connection.
 const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,32 +59,62 @@ pub(super) async fn look(conn: &mut Conn, first: &mut First) -> Result<Spoken, F
     if listener.config.proxy_protocol == AcceptProxyProtocol::Required {
         proxy_header(conn, first).await?;
     }
+    // Whether it may be opaque. Nothing is dialed on its account before that is known.
+    let mut is_open = conn.verdict(None).denied.is_none();
+    let mut found = None;
     if let Some(tls) = &listener.ends_tls {
-        handshake::shake(conn, first, tls).await?;
-        let agreed = conn.secured.as_ref().map(|secured| secured.facts.alpn);
-        if listener.config.protocol != Protocol::Tcp
-            && matches!(agreed, Some(Alpn::Http1 | Alpn::Http2))
-        {
-            return Ok(Spoken::Http);
+        if listener.plain_too {
+            found = plain(conn, first, is_open).await.transpose();
+        }
+        if found.is_none() {
+            handshake::shake(conn, first, tls).await?;
+            is_open = conn.verdict(None).denied.is_none();
         }
     }
-    // Here stands what will be asked of a connection before its protocol (who may connect): its
-    // client is known, and nothing was dialed on its account.
+    let found = match found {
+        Some(found) => found,
+        None => spoken(conn, first, &listener, is_open).await,
+    };
+    match found {
+        // Requests are judged each by itself.
+        Ok(Spoken::Http) => Ok(Spoken::Http),
+        Ok(Spoken::Opaque(_))
+        | Err(Failure {
+            cause: Cause::ProtocolUnknown,
+            ..
+        }) => {
+            conn.heed(&conn.verdict(None), &mut first.told)?;
+            found
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What it speaks. Where it may not be opaque nothing is dialed before that is known.
+async fn spoken(
+    conn: &mut Conn,
+    first: &mut First,
+    listener: &Listener,
+    is_open: bool,
+) -> Result<Spoken, Failure> {
+    let agreed = conn.secured.as_ref().map(|secured| secured.facts.alpn);
+    let agreed_on_http = matches!(agreed, Some(Alpn::Http1 | Alpn::Http2));
+    if agreed_on_http && listener.config.protocol != Protocol::Tcp {
+        return Ok(Spoken::Http);
+    }
     match (listener.config.protocol, &listener.cluster) {
         (Protocol::Http, _) => Ok(Spoken::Http),
         (Protocol::Tcp, Some(cluster)) => Ok(Spoken::Opaque(Arc::clone(cluster))),
         (Protocol::Tcp, None) => Err(Failure::from(Cause::BadRoute)),
         (Protocol::Auto, cluster) => {
             conn.timer.set(now(), listener.config.detect_timeout);
-            let (spoke, spoken) = detect_protocol(conn, first, cluster.as_ref()).await?;
+            let cluster = cluster.as_ref().filter(|_| is_open);
+            let (spoke, spoken) = detect_protocol(conn, first, cluster).await?;
             listener.cells.at(conn.worker.id).spoke(spoke);
             first.spoke = Some(spoke);
             match (spoke, &listener.tls) {
                 (Spoke::Tls, Some(table)) => by_name(conn, first, table).await,
-                _ => spoken.ok_or(Failure::new(
-                    Cause::ProtocolUnknown,
-                    "not HTTP, and no cluster for anything else",
-                )),
+                _ => spoken.ok_or(UNKNOWN),
             }
         }
         (Protocol::TlsPassthrough, _) => {
@@ -88,6 +125,45 @@ pub(super) async fn look(conn: &mut Conn, first: &mut First) -> Result<Spoken, F
             }
         }
     }
+}
+
+/// What a connection is that does not begin with TLS, where it may or may not; `None`: it does.
+async fn plain(
+    conn: &mut Conn,
+    first: &mut First,
+    is_open: bool,
+) -> Result<Option<Spoken>, Failure> {
+    let listener = Arc::clone(&conn.listener);
+    conn.timer.set(now(), listener.config.detect_timeout);
+    if listener.config.protocol == Protocol::Http {
+        while first.bytes().is_empty() {
+            match more(conn, first).await {
+                Ok(true) => {}
+                // How long it may be silent is for HTTP to say.
+                Ok(false) => break,
+                Err(cause) => return Err(Failure::new(cause, "before its first byte")),
+            }
+        }
+        let is_tls = first.bytes().first() == Some(&client_hello::HANDSHAKE);
+        return Ok((!is_tls).then_some(Spoken::Http));
+    }
+    let cluster = listener.cluster.as_ref().filter(|_| is_open);
+    let (spoke, spoken) = detect_protocol(conn, first, cluster).await?;
+    if spoke == Spoke::Tls {
+        // What is within may be for somebody else.
+        if let Some(early) = first.early.take() {
+            early.let_go(conn);
+        }
+        return Ok(None);
+    }
+    first.spoke = Some(spoke);
+    let spoken = if listener.config.protocol == Protocol::Tcp {
+        cluster.cloned().map(Spoken::Opaque)
+    } else {
+        listener.cells.at(conn.worker.id).spoke(spoke);
+        spoken
+    };
+    spoken.map(Some).ok_or(UNKNOWN)
 }
 
 /// Reads more of what the client sends. `false`: the time that is set is over.

@@ -19,7 +19,7 @@ use crate::{
     },
     drain::Phase,
     error::{Cause, Failure},
-    http::{self, Bounds, Conn},
+    http::{self, Bounds, Conn, Told},
     net::first_speaker::FirstSpeaker,
     tcp::{self, Watch, Way},
     telemetry::metrics::Spoke,
@@ -32,6 +32,7 @@ use crate::{
 pub(super) async fn serve(mut conn: Box<Conn>, cluster: Arc<Cluster>, mut first: First) {
     let mut seen = Seen {
         began: now(),
+        told: first.told.take(),
         tls: first.tls.take(),
         endpoint: None,
         tries: 0,
@@ -97,7 +98,12 @@ async fn forward(
     let listener = Arc::clone(&conn.listener);
     let ours = header.len() as u64;
     let mut watch = Listening {
-        bounds: Bounds::new(&worker, &listener, cluster, &conn.timer, conn.opened),
+        bounds: Bounds::new(
+            (&worker, &listener, cluster),
+            &conn.timer,
+            conn.opened,
+            conn.end().at.min(dialed.connection.end.at),
+        ),
         learns: learns.then_some(&listener.first_speaker),
     };
     let (mut up, mut down) = (first.bytes(), &[][..]);
@@ -259,6 +265,7 @@ async fn finish(conn: &Conn, mut dialing: Dialing) -> Reached {
 /// Facts of one connection.
 struct Seen {
     began: u64,
+    told: Option<Told>,
     tls: Option<Tls>,
     endpoint: Option<Arc<Endpoint>>,
     tries: u32,
@@ -280,6 +287,9 @@ impl Seen {
             record.cluster = Some(&cluster.name);
             record.endpoint = self.endpoint.as_ref().map(|e| &*e.name);
             record.attempts = self.tries;
+            if let Some(told) = &self.told {
+                told.log(record);
+            }
         });
     }
 }

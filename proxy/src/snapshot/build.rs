@@ -14,6 +14,7 @@ use super::{HttpSettings, Listener, Snapshot};
 use crate::{
     cluster::Cluster,
     h1::Limits,
+    policy::{Guard, Policy},
     route::{self, Route, RouteTable, TlsRoute, TlsTable},
     telemetry::registry::Metrics,
     tls,
@@ -47,16 +48,20 @@ pub(crate) fn build(
     let tls_routes: Vec<_> = (source.config.tls_routes.iter())
         .map(|config| TlsRoute::compile(config, &|name| clusters.get(name).cloned()))
         .collect();
+    let policies = build_policies(&source.config.policies, metrics)?;
     let mut built = Vec::with_capacity(listeners.len());
     for config in listeners {
         let table = tables.of(config);
-        let passes = tls_table(config, &source.config, &tls_routes);
+        let ends_tls = tls.listener(config.name.as_str()).cloned();
+        let passes = tls_table(config, &source.config, &tls_routes, ends_tls.is_some());
         let old = previous.listener(config.name.as_str());
         let is_routed_to = is_routed_to(config, &source.config);
         let found = Found {
             table,
             passes,
-            ends_tls: tls.listener(config.name.as_str()).cloned(),
+            ends_tls,
+            guard: guard(config, &source.config.policies, &policies),
+            plain_too: config.mtls_in(&source.config.mesh) == model::Mtls::Permissive,
             is_routed_to,
         };
         built.push(build_listener(config, found, old, &clusters, metrics));
@@ -101,6 +106,29 @@ fn build_clusters(
         clusters.insert(Arc::clone(&cluster.name), cluster);
     }
     (clusters, to_change)
+}
+
+fn build_policies(
+    configs: &[model::Policy],
+    metrics: &Metrics,
+) -> Result<Vec<Arc<Policy>>, String> {
+    let build = |config: &model::Policy| {
+        let cells = metrics.policy(config.name.as_str());
+        let compiled = Policy::compile(config, cells);
+        compiled.map_err(|error| format!("policy `{}`: {error}", config.name))
+    };
+    configs.iter().map(build).collect()
+}
+
+/// The policies that name a listener.
+fn guard(
+    listener: &model::Listener,
+    configs: &[model::Policy],
+    policies: &[Arc<Policy>],
+) -> Option<Arc<Guard>> {
+    let all = configs.iter().zip(policies);
+    let own = all.filter(|(config, _)| config.listeners.contains(&listener.name));
+    Guard::of(own.map(|(_, policy)| Arc::clone(policy)))
 }
 
 /// A route is kept if its text is the same and every cluster it names is the same object.
@@ -198,6 +226,7 @@ fn tls_table(
     listener: &model::Listener,
     config: &model::Config,
     routes: &[Arc<TlsRoute>],
+    is_ended: bool,
 ) -> Option<Arc<TlsTable>> {
     let build = || {
         let (named, wanted) = served(listener, config, |listener| &listener.tls_routes);
@@ -207,7 +236,7 @@ fn tls_table(
     match listener.protocol {
         model::Protocol::TlsPassthrough => Some(build()),
         // What is ended here does not pass through.
-        model::Protocol::Auto if listener.tls.is_some() => None,
+        model::Protocol::Auto if is_ended => None,
         model::Protocol::Auto => Some(build()).filter(|table| !table.is_empty()),
         model::Protocol::Http | model::Protocol::Tcp => None,
     }
@@ -231,6 +260,8 @@ struct Found {
     table: Arc<RouteTable>,
     passes: Option<Arc<TlsTable>>,
     ends_tls: Option<Arc<tls::ServerTls>>,
+    guard: Option<Arc<Guard>>,
+    plain_too: bool,
     is_routed_to: bool,
 }
 
@@ -249,6 +280,8 @@ fn build_listener(
         table: found.table,
         tls: found.passes,
         ends_tls: found.ends_tls,
+        guard: found.guard,
+        plain_too: found.plain_too,
         first_speaker: first_speaker.unwrap_or_default(),
         is_routed_to: found.is_routed_to,
         cluster: config

@@ -20,6 +20,7 @@ use crate::{
     cluster::Cluster,
     h1::Limits,
     net::first_speaker::FirstSpeaker,
+    policy::Guard,
     route::{Route, RouteTable, TlsTable},
     telemetry::metrics::{Cells, ListenerCells},
     tls::{self, ServerTls},
@@ -48,6 +49,10 @@ pub(crate) struct Listener {
     pub(crate) table: Arc<RouteTable>,
     /// TLS is ended here.
     pub(crate) ends_tls: Option<Arc<ServerTls>>,
+    /// What does not begin with TLS is served as it comes.
+    pub(crate) plain_too: bool,
+    /// Who may do what here; `None`: everybody everything.
+    pub(crate) guard: Option<Arc<Guard>>,
     /// TLS is passed through by the name it asks for; `None`: it is opaque, or not taken.
     pub(crate) tls: Option<Arc<TlsTable>>,
     /// Where opaque connections go.

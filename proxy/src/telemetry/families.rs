@@ -8,7 +8,7 @@ use std::fmt;
 use prometheus_client::{metrics::MetricType, registry::Unit};
 
 use super::{
-    metrics::{EarlyDial, GRPC_STATUS, Handshakes, Spoke},
+    metrics::{EarlyDial, GRPC_STATUS, Handshakes, PolicyCells, Spoke},
     registry::Gathered,
     samples::{Samples, Value},
 };
@@ -147,6 +147,14 @@ pub(super) static FAMILIES: &[Family] = &[
                 c.handshakes.counters()
             })
         },
+    ),
+    family(
+        MetricType::Counter,
+        "outrigger_policy_refusals",
+        &["policy", "result"],
+        "Requests and opaque connections that a policy refused (`denied`), or would have if it were \
+         more than an audit (`audited`)",
+        |all, out| out.words(&all.policies, PolicyCells::WORDS, |c| &c.refusals),
     ),
     // Requests, by route.
     family(
@@ -308,16 +316,31 @@ pub(super) static FAMILIES: &[Family] = &[
         MetricType::Gauge,
         "outrigger_certificate_expiry_timestamp",
         &["scope", "name", "file"],
-        "When a certificate of ours in use expires, in seconds since 1970",
+        "When a certificate in use expires, in seconds since 1970. Scope and name: `listener` or `cluster` with its name, \
+         `mesh` with our identity, `trust` with the domain of a root, whose fingerprint stands for its file",
         |all, out| {
             for it in &all.system.certificates {
-                let expires = Value::Whole(u64::try_from(it.expires).unwrap_or(0));
+                let expires = Value::Whole(it.expires);
                 out.value(&[it.scope, &it.name, &it.file], expires)?;
             }
             Ok(())
         },
     )
     .in_unit("seconds"),
+    family(
+        MetricType::Gauge,
+        "outrigger_certificate_life_passed",
+        &["scope", "name", "file"],
+        "How much of a certificate's life is over: the last of 50, 75, 90 and 100 percent that was reached, or 0",
+        |all, out| {
+            for it in &all.system.certificates {
+                let passed = Value::Whole(it.passed);
+                out.value(&[it.scope, &it.name, &it.file], passed)?;
+            }
+            Ok(())
+        },
+    )
+    .in_unit("percent"),
     // The process.
     family(
         MetricType::Gauge,

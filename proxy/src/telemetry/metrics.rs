@@ -61,37 +61,51 @@ impl EarlyDial {
 }
 
 /// How a TLS handshake may fail, as it is counted; anything else is `other`.
-const CLIENT_FAULTS: [Cause; 7] = [
+const CLIENT_FAULTS: [Cause; 14] = [
     Cause::TlsHelloInvalid,
     Cause::TlsHandshakeFailed,
     Cause::TlsHandshakeTimeout,
     Cause::ClientCertificateMissing,
     Cause::ClientCertificateInvalid,
     Cause::ClientCertificateExpired,
+    Cause::ClientCertificateNotYetValid,
+    Cause::ClientCertificateUnknownCa,
+    Cause::ClientCertificateWrongIdentity,
+    Cause::ClientCertificateWrongTrustDomain,
+    Cause::ClientCertificateRevoked,
+    Cause::ClientCertificateWeakKey,
     Cause::ClientGone,
+    Cause::IdentityExpired,
 ];
-const ENDPOINT_FAULTS: [Cause; 7] = [
+const ENDPOINT_FAULTS: [Cause; 14] = [
     Cause::UpstreamTlsFailed,
     Cause::UpstreamTlsAlert,
     Cause::UpstreamCertificateInvalid,
     Cause::UpstreamCertificateExpired,
+    Cause::UpstreamCertificateNotYetValid,
+    Cause::UpstreamCertificateUnknownCa,
     Cause::UpstreamCertificateName,
+    Cause::UpstreamCertificateWrongTrustDomain,
+    Cause::UpstreamCertificateRevoked,
+    Cause::UpstreamCertificateWeakKey,
     Cause::UpstreamAlpn,
     Cause::ConnectTimeout,
+    Cause::BadRoute,
+    Cause::IdentityExpired,
 ];
 
 /// TLS handshakes by how they ended: whole, resumed, with one of the faults, or otherwise.
 #[derive(Debug, Default)]
-pub(crate) struct Handshakes([Counter; 10]);
+pub(crate) struct Handshakes([Counter; 17]);
 
 impl Handshakes {
     /// With clients.
-    pub(crate) const WITH_CLIENTS: [&str; 10] = words(CLIENT_FAULTS);
+    pub(crate) const WITH_CLIENTS: [&str; 17] = words(CLIENT_FAULTS);
     /// With endpoints.
-    pub(crate) const WITH_ENDPOINTS: [&str; 10] = words(ENDPOINT_FAULTS);
+    pub(crate) const WITH_ENDPOINTS: [&str; 17] = words(ENDPOINT_FAULTS);
 
     /// Whether a session was resumed, or why there is none.
-    fn ended(&self, faults: [Cause; 7], how: Result<bool, Cause>) {
+    fn ended(&self, faults: [Cause; 14], how: Result<bool, Cause>) {
         let place = match how {
             Ok(resumed) => usize::from(resumed),
             Err(cause) => {
@@ -106,13 +120,14 @@ impl Handshakes {
         }
     }
 
-    pub(crate) fn counters(&self) -> &[Counter; 10] {
+    pub(crate) fn counters(&self) -> &[Counter; 17] {
         &self.0
     }
 }
 
-const fn words(faults: [Cause; 7]) -> [&'static str; 10] {
-    let mut words = ["full", "resumed", "", "", "", "", "", "", "", "other"];
+const fn words(faults: [Cause; 14]) -> [&'static str; 17] {
+    let mut words = ["other"; 17];
+    (words[0], words[1]) = ("full", "resumed");
     let mut at = 0;
     // No iterator is const.
     while at < faults.len() {
@@ -198,6 +213,22 @@ pub(crate) struct RouteCells {
     pub(crate) duration: Histogram,
     /// The part of it spent in this proxy: not waiting for a peer.
     pub(crate) overhead: Histogram,
+}
+
+/// Of one policy.
+#[derive(Debug, Default)]
+pub(crate) struct PolicyCells {
+    /// Requests and connections refused, and those that would have been.
+    pub(crate) refusals: [Counter; 2],
+}
+
+impl PolicyCells {
+    pub(crate) const WORDS: [&str; 2] = ["denied", "audited"];
+
+    pub(crate) fn refused(&self, denied: bool) {
+        let [refused, audited] = &self.refusals;
+        if denied { refused } else { audited }.inc();
+    }
 }
 
 /// Of one cluster.

@@ -21,7 +21,7 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 use super::{
     cells::{Budget, PerWorker},
     families::FAMILIES,
-    metrics::{Cells, ClusterCells, ListenerCells, RouteCells, WorkerCells},
+    metrics::{Cells, ClusterCells, ListenerCells, PolicyCells, RouteCells, WorkerCells},
     samples::Group,
 };
 
@@ -38,6 +38,7 @@ pub(crate) struct Metrics {
     listeners: Named<ListenerCells>,
     routes: Named<RouteCells>,
     clusters: Named<ClusterCells>,
+    policies: Named<PolicyCells>,
     worker: Cells<WorkerCells>,
     started: Instant,
     config: Mutex<ConfigState>,
@@ -64,12 +65,14 @@ pub(crate) struct LogCounters {
 /// A certificate in use, for those who watch it.
 #[derive(Clone, Debug)]
 pub(crate) struct CertificateState {
-    /// `listener` or `cluster`, and its name.
+    /// `listener`, `cluster`, `mesh` or `trust`, and its name.
     pub(crate) scope: &'static str,
     pub(crate) name: String,
     pub(crate) file: String,
     /// Seconds since 1970.
-    pub(crate) expires: i64,
+    pub(crate) expires: u64,
+    /// How much of its life is over: the last of 50, 75, 90 and 100 percent that was reached.
+    pub(crate) passed: u64,
 }
 
 /// What the kernel knows of the process; read by the caller of [`Metrics::encode`].
@@ -95,6 +98,7 @@ impl Metrics {
             listeners: Named::new(workers, series),
             routes: Named::new(workers, series),
             clusters: Named::new(workers, series),
+            policies: Named::new(workers, series),
             worker: Arc::new(PerWorker::new(workers)),
             started: Instant::now(),
             config: Mutex::default(),
@@ -114,6 +118,10 @@ impl Metrics {
 
     pub(crate) fn cluster(&self, name: &str) -> Cells<ClusterCells> {
         self.clusters.cells(name, Instant::now())
+    }
+
+    pub(crate) fn policy(&self, name: &str) -> Cells<PolicyCells> {
+        self.policies.cells(name, Instant::now())
     }
 
     pub(crate) fn worker(&self) -> Cells<WorkerCells> {
@@ -174,11 +182,13 @@ impl Metrics {
             listeners: self.listeners.gather(now),
             routes: self.routes.gather(now),
             clusters: self.clusters.gather(now),
+            policies: self.policies.gather(now),
             worker: self.worker(),
             overflowing: [
                 ("listener", self.listeners.budget.refused()),
                 ("route", self.routes.budget.refused()),
                 ("cluster", self.clusters.budget.refused()),
+                ("policy", self.policies.budget.refused()),
             ],
             process,
             system,
@@ -193,8 +203,9 @@ pub(super) struct Gathered {
     pub(super) listeners: Group<ListenerCells>,
     pub(super) routes: Group<RouteCells>,
     pub(super) clusters: Group<ClusterCells>,
+    pub(super) policies: Group<PolicyCells>,
     pub(super) worker: Cells<WorkerCells>,
-    pub(super) overflowing: [(&'static str, usize); 3],
+    pub(super) overflowing: [(&'static str, usize); 4],
     pub(super) process: Process,
     pub(super) system: SystemStats,
 }

@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use rustls::pki_types::{CertificateDer, ServerName};
 use webpki::EndEntityCert;
 
+use crate::identity::{Life, life_of};
+
 /// A certificate in use.
 #[derive(Debug)]
 pub(crate) struct Certificate {
     /// The file it is from.
     pub(crate) file: Box<str>,
     pub(crate) names: Names,
-    /// The last second in which it is valid, since 1970.
-    pub(crate) expires: Option<i64>,
+    pub(crate) life: Life,
 }
 
 /// The names a certificate is for.
@@ -28,10 +29,11 @@ impl Certificate {
     /// It is none.
     pub(super) fn read(file: &str, der: &CertificateDer<'static>) -> Result<Self, String> {
         let names = Names::read(der).ok_or_else(|| format!("{file}: it cannot be read"))?;
+        let life = life_of(der).map_err(|why| format!("{file}: {why}"))?;
         Ok(Self {
             file: file.into(),
             names,
-            expires: not_after(der),
+            life,
         })
     }
 }
@@ -87,98 +89,9 @@ fn is_for(name: &[u8], host: &[u8]) -> bool {
     !label.is_empty() && rest.eq_ignore_ascii_case(suffix)
 }
 
-/// The end of a certificate's validity in seconds since 1970 (RFC 5280 section 4.1.2.5). No
-/// certificate that is used here gets to this without rustls' own reader having taken it.
-fn not_after(der: &[u8]) -> Option<i64> {
-    let (_, certificate, _) = element(der)?;
-    let (_, mut fields, _) = element(certificate)?;
-    // A version in front, then serial number, signature algorithm and issuer.
-    if fields.first() == Some(&0xa0) {
-        fields = element(fields)?.2;
-    }
-    for _ in 0..3 {
-        fields = element(fields)?.2;
-    }
-    let (_, validity, _) = element(fields)?;
-    let (_, _, rest) = element(validity)?;
-    let (tag, time, _) = element(rest)?;
-    seconds(tag, std::str::from_utf8(time).ok()?)
-}
-
-/// The first element of DER: its tag, its content, and what is behind it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, mut rest) = rest.split_first()?;
-    let mut length = usize::from(first);
-    if first & 0x80 != 0 {
-        let count = usize::from(first & 0x7f);
-        let (bytes, behind) = rest.split_at_checked(count).filter(|_| count <= 4)?;
-        length = bytes.iter().fold(0, |sum, b| (sum << 8) | usize::from(*b));
-        rest = behind;
-    }
-    let (content, behind) = rest.split_at_checked(length)?;
-    Some((tag, content, behind))
-}
-
-/// `UTCTime` (`YYMMDDHHMMSSZ`) or `GeneralizedTime` (`YYYYMMDDHHMMSSZ`).
-fn seconds(tag: u8, text: &str) -> Option<i64> {
-    let number = |text: &str, at: usize| text.get(at..at + 2)?.parse::<i64>().ok();
-    let (year, text) = match tag {
-        0x17 => {
-            let year = number(text, 0)?;
-            // RFC 5280 section 4.1.2.5.1.
-            (
-                if year < 50 {
-                    2_000 + year
-                } else {
-                    1_900 + year
-                },
-                text.get(2..)?,
-            )
-        }
-        0x18 => (100 * number(text, 0)? + number(text, 2)?, text.get(4..)?),
-        _ => return None,
-    };
-    let [month, day, hour, minute, second] = [0, 2, 4, 6, 8].map(|at| number(text, at));
-    // Days since 1970 by the proleptic Gregorian calendar, years begun in March.
-    let (month, day) = (month?, day?);
-    let years = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (years.div_euclid(400), years.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    Some(days * 86_400 + hour? * 3_600 + minute? * 60 + second?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_seconds() {
-        for (tag, text, expected) in [
-            (0x17, "700101000000Z", Some(0)),
-            (0x17, "491231235959Z", Some(2_524_607_999)),
-            (0x17, "240229120000Z", Some(1_709_208_000)),
-            (0x18, "20500101000000Z", Some(2_524_608_000)),
-            (0x18, "99991231235959Z", Some(253_402_300_799)),
-            (0x18, "2050", None),
-            (0x02, "700101000000Z", None),
-        ] {
-            assert_eq!(seconds(tag, text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_certificate_has_no_end() {
-        for bytes in [
-            &b""[..],
-            &[0x30],
-            &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
-            &[0x30, 0x89, 1],
-        ] {
-            assert_eq!(not_after(bytes), None);
-        }
-    }
 
     #[test]
     fn a_certificate_says_for_whom_and_until_when() {
@@ -188,7 +101,7 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let der = params.self_signed(&key).unwrap().der().clone();
         let certificate = Certificate::read("x", &der).unwrap();
-        assert_eq!(certificate.expires, Some(2_558_995_200));
+        assert_eq!(certificate.life.not_after.as_secs(), 2_558_995_200);
         for (authority, expected) in [
             ("shop.example", true),
             ("SHOP.example.:443", true),

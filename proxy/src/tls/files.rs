@@ -9,8 +9,11 @@ use std::{
     time::SystemTime,
 };
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _};
+use rustls::pki_types::{CertificateDer, pem, pem::PemObject as _};
 use xxhash_rust::xxh3::Xxh3;
+use zeroize::Zeroizing;
+
+use crate::identity::KeyBytes;
 
 /// No chain, bundle or key is larger; the bundles of whole systems have 200 KiB.
 const LARGEST: u64 = 4 << 20;
@@ -75,35 +78,14 @@ impl Reader {
     }
 
     /// A file's bytes.
-    pub(super) fn bytes(&mut self, path: &str) -> Result<Vec<u8>, String> {
+    pub(super) fn bytes(&mut self, path: &str) -> Result<Zeroizing<Vec<u8>>, String> {
         self.read(path, false)
     }
 
-    fn read(&mut self, path: &str, is_secret: bool) -> Result<Vec<u8>, String> {
+    fn read(&mut self, path: &str, is_secret: bool) -> Result<Zeroizing<Vec<u8>>, String> {
         // Before reading, so that a change during it shows.
         self.watched.add(Path::new(path));
-        let read = || -> Result<Vec<u8>, String> {
-            let file = File::open(path).map_err(|error| error.to_string())?;
-            let metadata = file.metadata().map_err(|error| error.to_string())?;
-            if !metadata.is_file() {
-                return Err("it is no file".into());
-            }
-            let mode = metadata.mode() & 0o777;
-            if is_secret && mode & 0o077 != 0 {
-                return Err(format!(
-                    "others than its owner may use it (mode {mode:04o}); a key must have 0600 or less"
-                ));
-            }
-            if metadata.len() > LARGEST {
-                return Err(format!("it is larger than {LARGEST} bytes"));
-            }
-            let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
-            file.take(LARGEST)
-                .read_to_end(&mut bytes)
-                .map_err(|error| error.to_string())?;
-            Ok(bytes)
-        };
-        let bytes = read().map_err(|why| format!("{path}: {why}"))?;
+        let bytes = read(Path::new(path), is_secret)?;
         self.digest(&bytes);
         Ok(bytes)
     }
@@ -123,15 +105,44 @@ impl Reader {
     }
 
     /// The key of a file.
-    pub(super) fn key(&mut self, path: &str) -> Result<PrivateKeyDer<'static>, String> {
-        let bytes = zeroed::Bytes(self.read(path, true)?);
-        PrivateKeyDer::from_pem_slice(&bytes.0).map_err(|error| match error {
-            pem::Error::NoItemsFound => {
-                format!("{path}: no private key is in it (PEM is expected)")
-            }
-            error => format!("{path}: {}", what(&error)),
-        })
+    pub(super) fn key(&mut self, path: &str) -> Result<KeyBytes, String> {
+        let bytes = self.read(path, true)?;
+        KeyBytes::from_pem(&bytes).map_err(|why| format!("{path}: {why}"))
     }
+}
+
+/// What is in a file that only its owner may read. It is wiped when dropped.
+///
+/// # Errors
+/// The file, and what is wrong with it.
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    read(path, true)
+}
+
+fn read(path: &Path, is_secret: bool) -> Result<Zeroizing<Vec<u8>>, String> {
+    let read = || -> Result<Zeroizing<Vec<u8>>, String> {
+        let file = File::open(path).map_err(|error| error.to_string())?;
+        let metadata = file.metadata().map_err(|error| error.to_string())?;
+        if !metadata.is_file() {
+            return Err("it is no file".into());
+        }
+        let mode = metadata.mode() & 0o777;
+        if is_secret && mode & 0o077 != 0 {
+            return Err(format!(
+                "others than its owner may use it (mode {mode:04o}); a key must have 0600 or less"
+            ));
+        }
+        if metadata.len() > LARGEST {
+            return Err(format!("it is larger than {LARGEST} bytes"));
+        }
+        // One allocation: growing would leave a copy of a key behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(metadata.len() as usize + 1));
+        file.take(metadata.len() + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| error.to_string())?;
+        Ok(bytes)
+    };
+    read().map_err(|why| format!("{}: {why}", path.display()))
 }
 
 /// What is wrong with PEM, without any of it.
@@ -141,18 +152,5 @@ fn what(error: &pem::Error) -> &'static str {
         pem::Error::IllegalSectionStart { .. } => "a section has no proper beginning",
         pem::Error::Base64Decode(_) => "a section is no Base64",
         _ => "it is no PEM",
-    }
-}
-
-/// Text of a key, gone when it was read.
-mod zeroed {
-    use zeroize::Zeroize as _;
-
-    pub(super) struct Bytes(pub(super) Vec<u8>);
-
-    impl Drop for Bytes {
-        fn drop(&mut self) {
-            self.0.zeroize();
-        }
     }
 }

@@ -6,48 +6,44 @@
 
 mod certificate;
 mod client;
+mod end;
 mod files;
+mod mesh;
 mod server;
 mod table;
 #[cfg(test)]
 mod tests;
 mod verify;
 
-use std::sync::{Arc, LazyLock};
-
 use rustls::{
     SupportedProtocolVersion,
-    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::UnixTime,
     version::{TLS12, TLS13},
 };
 
 use outrigger_config::model::TlsVersion;
 
+use crate::error::{Cause, Failure};
+
 pub(crate) use self::{
     certificate::Certificate,
     client::{ClientTls, Offer},
-    files::Watched,
+    end::End,
+    files::{Watched, read_secret},
+    mesh::Mesh,
     server::{Served, ServerTls},
-    table::Table,
+    table::{InUse, Table},
 };
 
-/// The cryptography that is used everywhere: post-quantum key exchange first, then AES-128, whose
-/// hash makes a handshake some microseconds cheaper and which nobody breaks either.
-fn provider() -> &'static Arc<CryptoProvider> {
-    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
-        let mut provider = aws_lc_rs::default_provider();
-        let is_aes_128 = |suite: &rustls::SupportedCipherSuite| {
-            suite
-                .suite()
-                .as_str()
-                .is_some_and(|name| name.contains("AES_128"))
-        };
-        provider
-            .cipher_suites
-            .sort_by_key(|suite| (suite.version().version != TLS13.version, !is_aes_128(suite)));
-        Arc::new(provider)
-    });
-    &PROVIDER
+/// Whether a certificate of ours in the mesh can still be shown.
+///
+/// # Errors
+/// [`Cause::IdentityExpired`].
+fn showable(own: &Certificate) -> Result<(), Failure> {
+    if UnixTime::now() > own.life.not_after {
+        return Err(Failure::from(Cause::IdentityExpired));
+    }
+    Ok(())
 }
 
 /// The versions from this one up.

@@ -2,20 +2,24 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use outrigger_config::model::{self, ClientCertificates, Protocol};
+use outrigger_config::model::{self, ClientCertificates, Protocol, TlsVersion};
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs::Ticketer,
     pki_types::{CertificateDer, UnixTime},
     server::{
-        NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier, danger::ClientCertVerifier,
+        ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert,
+        WebPkiClientVerifier, danger::ClientCertVerifier,
     },
-    sign::{CertifiedKey, SingleCertAndKey},
+    sign::CertifiedKey,
 };
 
-use super::{Certificate, files::Reader, provider, verify, versions};
+use super::{Certificate, Mesh, files::Reader, showable, verify, versions};
 use crate::{
     error::{Cause, Failure},
+    identity::{
+        ClientVerifier, Life, Own, Peer, Refused, certified, element, life_of, peer, provider,
+    },
     net::tls::{Role, failure},
 };
 
@@ -26,6 +30,8 @@ pub(crate) struct ServerTls {
     exact: HashMap<Box<str>, usize>,
     /// By what is behind the `*`.
     wildcards: HashMap<Box<str>, usize>,
+    /// Who we are in the mesh, where it is what clients are of.
+    own: Option<Arc<Own>>,
     /// Checks clients' certificates; `None`: nobody is asked.
     clients: Option<Arc<dyn ClientCertVerifier>>,
     pub(crate) handshake_timeout: Duration,
@@ -38,20 +44,63 @@ pub(crate) struct ServerTls {
 /// A certificate, and how it is served.
 pub(crate) struct Served {
     pub(crate) config: Arc<ServerConfig>,
-    pub(crate) certificate: Certificate,
+    pub(crate) certificate: Arc<Certificate>,
 }
 
 /// What a listener's TLS is made from: settings, and what was in its files.
 #[derive(PartialEq)]
 struct Source {
-    config: model::ListenerTls,
+    settings: Settings,
     protocol: Protocol,
     files: u128,
     /// Of what clients are known by.
     trust: u128,
 }
 
+/// What a listener's TLS is for.
+#[derive(PartialEq)]
+enum Settings {
+    Edge(model::ListenerTls),
+    /// The mesh, with the time that a handshake may take.
+    Mesh(Duration),
+}
+
+impl Settings {
+    fn asks(&self) -> ClientCertificates {
+        match self {
+            Self::Edge(config) => config.client_certificates,
+            Self::Mesh(_) => ClientCertificates::Required,
+        }
+    }
+}
+
 impl ServerTls {
+    /// Of the mesh: shows who we are to whoever is believed. Keeps `previous` if that is the same.
+    pub(super) fn of_mesh(
+        listener: &model::Listener,
+        mesh: &Mesh,
+        previous: Option<&Arc<Self>>,
+    ) -> Result<Option<Arc<Self>>, String> {
+        let Some(identity) = &mesh.own else {
+            return Ok(None);
+        };
+        let source = Source {
+            settings: Settings::Mesh(listener.detect_timeout),
+            protocol: listener.protocol,
+            files: identity.digest,
+            trust: mesh.trust_digest,
+        };
+        if let Some(previous) = previous.filter(|previous| previous.source == source) {
+            return Ok(Some(Arc::clone(previous)));
+        }
+        let clients = Arc::new(ClientVerifier::new(Arc::clone(&mesh.trust)));
+        let key = Arc::clone(&identity.own.certified);
+        let keys = vec![(key, Arc::clone(&identity.certificate))];
+        let mut built = Self::build(source, keys, Some(clients), previous)?;
+        built.own = Some(Arc::clone(&identity.own));
+        Ok(Some(Arc::new(built)))
+    }
+
     /// Reads its files. Keeps `previous` if that is the same. Problems are `(place, what)`.
     pub(super) fn read(
         config: &model::ListenerTls,
@@ -66,8 +115,8 @@ impl ServerTls {
             let mut note = |field: &str, why: String| {
                 problems.push((format!("certificates[{index}].{field}"), why));
             };
-            match certified(each, reader) {
-                Ok(pair) => keys.push(pair),
+            match pair(each, reader) {
+                Ok((key, certificate)) => keys.push((Arc::new(key), Arc::new(certificate))),
                 Err((field, why)) => note(field, why),
             }
         }
@@ -86,7 +135,7 @@ impl ServerTls {
             return None;
         }
         let source = Source {
-            config: config.clone(),
+            settings: Settings::Edge(config.clone()),
             protocol,
             files,
             trust,
@@ -94,7 +143,11 @@ impl ServerTls {
         if let Some(previous) = previous.filter(|previous| previous.source == source) {
             return Some(Arc::clone(previous));
         }
-        match Self::build(source, keys, roots, previous) {
+        let built = roots
+            .map(|roots| of_authorities(roots, config.client_certificates))
+            .transpose()
+            .and_then(|clients| Self::build(source, keys, clients, previous));
+        match built {
             Ok(built) => Some(Arc::new(built)),
             Err(why) => {
                 problems.push((String::new(), why));
@@ -105,37 +158,30 @@ impl ServerTls {
 
     fn build(
         source: Source,
-        keys: Vec<(CertifiedKey, Certificate)>,
-        roots: Option<Arc<rustls::RootCertStore>>,
+        keys: Vec<(Arc<CertifiedKey>, Arc<Certificate>)>,
+        clients: Option<Arc<dyn ClientCertVerifier>>,
         previous: Option<&Arc<Self>>,
     ) -> Result<Self, String> {
-        let clients = match roots {
-            None => None,
-            Some(roots) => {
-                let mut builder =
-                    WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider()));
-                if source.config.client_certificates == ClientCertificates::Optional {
-                    builder = builder.allow_unauthenticated();
-                }
-                Some(builder.build().map_err(|error| error.to_string())?)
-            }
-        };
         // A ticket says whose it is. One from before a change of whom is trusted is void.
         let same_trust = |old: &&Arc<Self>| {
-            old.source.trust == source.trust
-                && old.source.config.client_certificates == source.config.client_certificates
+            old.source.trust == source.trust && old.source.settings.asks() == source.settings.asks()
         };
         let tickets = match previous.filter(same_trust) {
             Some(old) => Arc::clone(&old.tickets),
             None => Ticketer::new().map_err(|error| error.to_string())?,
         };
+        let (handshake_timeout, check_authority) = match &source.settings {
+            Settings::Edge(config) => (config.handshake_timeout, config.check_authority),
+            Settings::Mesh(timeout) => (*timeout, false),
+        };
         let mut tls = Self {
             served: Vec::with_capacity(keys.len()),
             exact: HashMap::new(),
             wildcards: HashMap::new(),
+            own: None,
             clients,
-            handshake_timeout: source.config.handshake_timeout,
-            check_authority: source.config.check_authority,
+            handshake_timeout,
+            check_authority,
             tickets,
             source,
         };
@@ -145,7 +191,7 @@ impl ServerTls {
         Ok(tls)
     }
 
-    fn add(&mut self, key: CertifiedKey, certificate: Certificate) -> Result<(), String> {
+    fn add(&mut self, key: Arc<CertifiedKey>, certificate: Arc<Certificate>) -> Result<(), String> {
         let place = self.served.len();
         for host in certificate.names.hosts() {
             let (names, host) = match host.strip_prefix('*') {
@@ -154,15 +200,19 @@ impl ServerTls {
             };
             names.entry(host.into()).or_insert(place);
         }
+        let oldest = match &self.source.settings {
+            Settings::Edge(config) => config.min_version,
+            Settings::Mesh(_) => TlsVersion::V1_3,
+        };
         let builder = ServerConfig::builder_with_provider(Arc::clone(provider()));
         let builder = builder
-            .with_protocol_versions(versions(self.source.config.min_version))
+            .with_protocol_versions(versions(oldest))
             .map_err(|error| error.to_string())?;
         let builder = match &self.clients {
             Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients)),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+        let mut config = builder.with_cert_resolver(Arc::new(Shown(key)));
         config.alpn_protocols = self.offered();
         // Ours has the cheapest first, and all are as good as each other.
         config.ignore_client_order = true;
@@ -180,10 +230,15 @@ impl ServerTls {
 
     /// Protocols, preferred first.
     fn offered(&self) -> Vec<Vec<u8>> {
-        match (&self.source.config.alpn, self.source.protocol) {
-            (Some(names), _) => names.iter().map(|name| name.as_str().into()).collect(),
-            (None, Protocol::Tcp) => Vec::new(),
-            (None, _) => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        match (&self.source.settings, self.source.protocol) {
+            (
+                Settings::Edge(model::ListenerTls {
+                    alpn: Some(names), ..
+                }),
+                _,
+            ) => names.iter().map(|name| name.as_str().into()).collect(),
+            (_, Protocol::Tcp) => Vec::new(),
+            _ => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         }
     }
 
@@ -217,14 +272,82 @@ impl ServerTls {
             .map_err(|error| failure(&error, Role::Client))
     }
 
+    /// Whether we can show who we are, where clients must know.
+    ///
+    /// # Errors
+    /// [`Cause::IdentityExpired`].
+    pub(crate) fn check_own(&self) -> Result<(), Failure> {
+        let own = self.served.first().filter(|_| self.is_of_mesh());
+        own.map_or(Ok(()), |own| showable(&own.certificate))
+    }
+
+    /// What the chain that a client showed says of it. It was judged before.
+    ///
+    /// # Errors
+    /// It is of the mesh and says nothing.
+    pub(crate) fn known(&self, chain: &[CertificateDer<'static>]) -> Result<Known, Failure> {
+        let invalid = |refused: Refused| failure(&refused.into_tls(), Role::Client);
+        let Some(leaf) = chain.first() else {
+            return Ok(Known::default());
+        };
+        let (own, peer) = match &self.own {
+            Some(own) => (Some(&own.facts), Some(peer(chain).map_err(invalid)?)),
+            None => (None, None),
+        };
+        let life = life_of(leaf).map_err(invalid)?;
+        Ok(Known {
+            element: Some(element(leaf, own.map(|own| &own.id))),
+            lives: own.map(|own| own.life).into_iter().chain([life]).collect(),
+            peer,
+        })
+    }
+
     /// The certificates, in the order of the configuration.
     pub(crate) fn certificates(&self) -> impl Iterator<Item = &Certificate> {
-        self.served.iter().map(|served| &served.certificate)
+        self.served.iter().map(|served| &*served.certificate)
+    }
+
+    /// Whether clients are of the mesh, so that what they show is an identity.
+    pub(crate) fn is_of_mesh(&self) -> bool {
+        self.own.is_some()
     }
 }
 
+/// What is known of a client by what it showed.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// Who it is in the mesh.
+    pub(crate) peer: Option<Peer>,
+    /// What applications are told of it.
+    pub(crate) element: Option<Box<str>>,
+    /// How long what both sides showed is valid.
+    pub(crate) lives: Vec<Life>,
+}
+
+/// A key that is shown to everybody.
+#[derive(Debug)]
+struct Shown(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+/// Checks that clients come from some authorities.
+fn of_authorities(
+    roots: Arc<rustls::RootCertStore>,
+    asked: ClientCertificates,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider()));
+    if asked == ClientCertificates::Optional {
+        builder = builder.allow_unauthenticated();
+    }
+    builder.build().map_err(|error| error.to_string())
+}
+
 /// A certificate with its key, that fit each other. An error names the field.
-fn certified(
+fn pair(
     config: &model::Certificate,
     reader: &mut Reader,
 ) -> Result<(CertifiedKey, Certificate), (&'static str, String)> {
@@ -234,7 +357,7 @@ fn certified(
     let first = chain.first().cloned().unwrap_or_else(|| Vec::new().into());
     let certificate =
         Certificate::read(config.cert.as_str(), &first).map_err(|why| ("cert", why))?;
-    let mut key = key_for(chain, config.cert.as_str(), config.key.as_str(), reader)?;
+    let mut key = key_for(chain, config.key.as_str(), reader)?;
     if let Some(ocsp) = &config.ocsp {
         let response = reader.bytes(ocsp.as_str()).map_err(|why| ("ocsp", why))?;
         // A response is a sequence (RFC 6960 section 4.2.1), as DER and not as PEM.
@@ -242,7 +365,7 @@ fn certified(
             let why = format!("{}: no OCSP response (DER is expected)", ocsp.as_str());
             return Err(("ocsp", why));
         }
-        key.ocsp = Some(response);
+        key.ocsp = Some(response.to_vec());
     }
     Ok((key, certificate))
 }
@@ -250,18 +373,9 @@ fn certified(
 /// The key of a chain, seen to fit it.
 pub(super) fn key_for(
     chain: Vec<CertificateDer<'static>>,
-    cert: &str,
     key: &str,
     reader: &mut Reader,
 ) -> Result<CertifiedKey, (&'static str, String)> {
-    let der = reader.key(key).map_err(|why| ("key", why))?;
-    CertifiedKey::from_der(chain, der, provider()).map_err(|error| {
-        let why = match error {
-            rustls::Error::InconsistentKeys(_) => {
-                format!("{key}: it is not the key of the certificate in {cert}")
-            }
-            _ => format!("{key}: no key that can be used"),
-        };
-        ("key", why)
-    })
+    let bytes = reader.key(key).map_err(|why| ("key", why))?;
+    certified(chain, &bytes).map_err(|why| ("key", format!("{key}: {why}")))
 }

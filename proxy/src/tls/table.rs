@@ -2,10 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use outrigger_config::model;
+use outrigger_config::model::{self, Mtls};
+
+use crate::identity::Life;
 
 use super::{
-    Certificate, ClientTls, ServerTls,
+    Certificate, ClientTls, Mesh, ServerTls,
     files::{Reader, Watched},
 };
 
@@ -14,6 +16,7 @@ use super::{
 pub(crate) struct Table {
     listeners: HashMap<Arc<str>, Arc<ServerTls>>,
     clusters: HashMap<Arc<str>, Arc<ClientTls>>,
+    mesh: Mesh,
     /// The files, as they were read.
     pub(crate) files: Watched,
 }
@@ -27,20 +30,39 @@ impl Table {
         let mut table = Self::default();
         let mut reader = Reader::default();
         let mut lines = Vec::new();
+        table.mesh = Mesh::read(config, &previous.mesh, &mut reader, &mut lines);
         for (index, listener) in config.listeners.iter().enumerate() {
-            let Some(tls) = &listener.tls else { continue };
-            let mut problems = Vec::new();
             let name = listener.name.as_str();
             let old = previous.listeners.get(name);
+            if listener.mtls_in(&config.mesh) != Mtls::Off {
+                let made = ServerTls::of_mesh(listener, &table.mesh, old);
+                let made =
+                    made.map_err(|why| lines.push(format!("listeners[{index}].mtls: {why}")));
+                table
+                    .listeners
+                    .extend(made.ok().flatten().map(|tls| (name.into(), tls)));
+                continue;
+            }
+            let Some(tls) = &listener.tls else { continue };
+            let mut problems = Vec::new();
             let read = ServerTls::read(tls, listener.protocol, old, &mut reader, &mut problems);
             table.listeners.extend(read.map(|tls| (name.into(), tls)));
             say(&mut lines, "listeners", index, problems);
         }
         for (index, cluster) in config.clusters.iter().enumerate() {
-            let Some(tls) = &cluster.tls else { continue };
-            let mut problems = Vec::new();
             let name = cluster.name.as_str();
             let old = previous.clusters.get(name);
+            if !cluster.identities.is_empty() {
+                let made = ClientTls::of_mesh(&cluster.identities, &table.mesh, old);
+                let made =
+                    made.map_err(|why| lines.push(format!("clusters[{index}].identities: {why}")));
+                table
+                    .clusters
+                    .extend(made.ok().flatten().map(|tls| (name.into(), tls)));
+                continue;
+            }
+            let Some(tls) = &cluster.tls else { continue };
+            let mut problems = Vec::new();
             let read = ClientTls::read(cluster, tls, old, &mut reader, &mut problems);
             table.clusters.extend(read.map(|tls| (name.into(), tls)));
             say(&mut lines, "clusters", index, problems);
@@ -57,19 +79,57 @@ impl Table {
         self.listeners.get(name)
     }
 
+    /// Who we are in the mesh, and whom we believe of it.
+    pub(crate) fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
     pub(crate) fn cluster(&self, name: &str) -> Option<&Arc<ClientTls>> {
         self.clusters.get(name)
     }
 
-    /// Every certificate in use: the kind and name of whose it is.
-    pub(crate) fn certificates(&self) -> Vec<(&'static str, &str, &Certificate)> {
-        let mut all: Vec<_> = (self.listeners.iter())
-            .flat_map(|(name, tls)| tls.certificates().map(move |it| ("listener", &**name, it)))
+    /// Every certificate in use. One of the mesh is there once, however many show it.
+    pub(crate) fn certificates(&self) -> Vec<InUse<'_>> {
+        let listeners = self.listeners.iter().filter(|(_, tls)| !tls.is_of_mesh());
+        let clusters = self.clusters.iter().filter(|(_, tls)| !tls.is_of_mesh());
+        let mut all: Vec<_> = listeners
+            .flat_map(|(name, tls)| tls.certificates().map(move |it| of("listener", name, it)))
             .collect();
-        let own = self.clusters.iter();
-        all.extend(own.filter_map(|(name, tls)| Some(("cluster", &**name, tls.certificate()?))));
-        all.sort_by_key(|(kind, name, it)| (*kind, *name, it.file.clone()));
+        all.extend(
+            clusters.filter_map(|(name, tls)| Some(of("cluster", name, tls.certificate()?))),
+        );
+        if let Some(own) = &self.mesh.own {
+            all.push(of("mesh", own.own.facts.id.as_str(), &own.certificate));
+        }
+        for (domain, bundle) in self.mesh.trust.domains() {
+            all.extend(bundle.roots.iter().map(|root| InUse {
+                scope: "trust",
+                name: domain.as_str(),
+                file: &root.fingerprint,
+                life: root.life,
+            }));
+        }
+        all.sort_by_key(|it| (it.scope, it.name, it.file));
         all
+    }
+}
+
+/// A certificate in use.
+pub(crate) struct InUse<'a> {
+    /// What it is used by.
+    pub(crate) scope: &'static str,
+    pub(crate) name: &'a str,
+    /// Its file, or the fingerprint of a root: a file may have several.
+    pub(crate) file: &'a str,
+    pub(crate) life: Life,
+}
+
+fn of<'a>(scope: &'static str, name: &'a str, it: &'a Certificate) -> InUse<'a> {
+    InUse {
+        scope,
+        name,
+        file: &it.file,
+        life: it.life,
     }
 }
 

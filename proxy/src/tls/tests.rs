@@ -108,17 +108,17 @@ clusters: [{ name: c, endpoints: ['127.0.0.1:1'], tls: { ca: { files: [DIR/gone.
         client_certificate: { cert: DIR/a.pem, key: DIR/b.key } } }]";
     let problems = folder.read(text, &Table::default()).err().unwrap();
     let expected = [
-        "listeners[0].tls.certificates[0].key: b.key: it is not the key of the certificate in a.pem",
+        "listeners[0].tls.certificates[0].key: b.key: it is not the key of the certificate",
         "listeners[0].tls.certificates[1].cert: gone.pem: No such file or directory (os error 2)",
         "listeners[0].tls.certificates[2].cert: none.pem: no certificate is in it (PEM is expected)",
         "listeners[0].tls.certificates[3].cert: cut.pem: a section has no end",
         "listeners[0].tls.certificates[4].cert: bad.pem: it cannot be read",
-        "listeners[0].tls.certificates[5].key: none.key: no private key is in it (PEM is expected)",
+        "listeners[0].tls.certificates[5].key: none.key: there is no private key",
         "listeners[0].tls.certificates[6].key: open.key: others than its owner may use it (mode 0640); a key must have 0600 or less",
         "listeners[0].tls.certificates[7].ocsp: a.pem: no OCSP response (DER is expected)",
         "listeners[0].tls.client_ca[1]: none.pem: no certificate is in it (PEM is expected)",
         "clusters[0].tls.ca.files[0]: gone.pem: No such file or directory (os error 2)",
-        "clusters[0].tls.client_certificate.key: b.key: it is not the key of the certificate in a.pem",
+        "clusters[0].tls.client_certificate.key: b.key: it is not the key of the certificate",
     ];
     assert_eq!(problems.lines().collect::<Vec<_>>(), expected);
 }

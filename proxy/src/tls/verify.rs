@@ -15,7 +15,8 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
-use super::{files::Reader, provider};
+use super::files::Reader;
+use crate::identity::provider;
 
 /// The authorities in some files; an error has the number of the file.
 pub(super) fn roots(

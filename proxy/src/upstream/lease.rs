@@ -21,6 +21,7 @@ use crate::{
     error::{Cause, Failure},
     h2::{self as http2, Piece, Queue},
     timer::now,
+    tls::End,
 };
 
 /// One HTTP/2 connection.
@@ -32,6 +33,7 @@ pub(super) struct Link {
     /// Streams that were used, ever.
     pub(super) requests: Cell<u32>,
     pub(super) opened: u64,
+    pub(super) end: End,
     pub(super) idle_since: Cell<u64>,
     /// It gets no more streams.
     pub(super) leaving: Cell<bool>,
@@ -87,7 +89,9 @@ impl Link {
         let settings = &self.cluster.config.pool;
         let too_old = !settings.max_lifetime.is_zero()
             && now.saturating_sub(self.opened) >= settings.max_lifetime.as_nanos() as u64;
-        too_old || (settings.max_requests > 0 && self.requests.get() >= settings.max_requests)
+        too_old
+            || self.end.is_near(now)
+            || (settings.max_requests > 0 && self.requests.get() >= settings.max_requests)
     }
 }
 

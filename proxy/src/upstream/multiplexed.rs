@@ -188,6 +188,7 @@ impl Pool {
             stream,
             room,
             began: opened,
+            end,
             ..
         } = dialed;
         let settings = &want.cluster.config.http2;
@@ -220,6 +221,7 @@ impl Pool {
             streams: Cell::new(0),
             requests: Cell::new(1),
             opened,
+            end,
             idle_since: Cell::new(opened),
             leaving: Cell::new(false),
             stage: Cell::new(Stage::New),

@@ -24,7 +24,7 @@ use crate::{
         stream::Stream,
     },
     timer::now,
-    tls::Offer,
+    tls::{End, Offer},
 };
 
 /// How often a request that waits looks whether a connection was closed on another worker.
@@ -69,6 +69,8 @@ pub(crate) struct Connection {
     cluster: Arc<Cluster>,
     worker: usize,
     opened: u64,
+    /// When its certificates end it.
+    pub(crate) end: End,
     requests: u32,
     _place: Place,
 }
@@ -319,6 +321,7 @@ impl Pool {
             cluster: Arc::clone(want.cluster),
             worker: want.worker,
             opened: dialed.began,
+            end: dialed.end,
             requests: 1,
             _place: place,
         }
@@ -354,21 +357,23 @@ impl Pool {
         let mut stream = connected.map_err(|error| failed(Failure::from(error.cause()), &error))?;
         let took = now() - began;
         self.habits.connected_in(took);
-        let mut http2 = false;
+        let (mut http2, mut end) = (false, End::NEVER);
         if let Some(tls) = tls {
             let left = limit.saturating_sub(Duration::from_nanos(took));
             // Boxed, so that who needs no TLS does not carry its size.
             let secured = Box::pin(secure(stream, &tls, want, want.offer, left)).await;
-            (stream, http2) = secured.map_err(|failure| {
+            let secured = secured.map_err(|failure| {
                 if failure.cause == Cause::UpstreamAlpn {
                     self.unlearn();
                 }
                 failed(failure, &failure)
             })?;
+            (stream, http2, end) = (secured.stream, secured.http2, secured.end);
         }
         Ok(Dialed {
             stream,
             http2,
+            end,
             room,
             began,
         })
@@ -418,6 +423,8 @@ pub(super) struct Dialed<'a> {
     pub(super) stream: Stream,
     /// TLS agreed on HTTP/2.
     pub(super) http2: bool,
+    /// When its certificates end it.
+    pub(super) end: End,
     /// To be forgotten by who gives it back when the connection ends.
     pub(super) room: Room<'a>,
     pub(super) began: u64,
@@ -462,7 +469,9 @@ impl Connection {
     fn is_spent(&self, now: u64, settings: &model::Pool) -> bool {
         let too_old = !settings.max_lifetime.is_zero()
             && now.saturating_sub(self.opened) >= settings.max_lifetime.as_nanos() as u64;
-        too_old || (settings.max_requests > 0 && self.requests >= settings.max_requests)
+        too_old
+            || self.end.is_near(now)
+            || (settings.max_requests > 0 && self.requests >= settings.max_requests)
     }
 
     /// Gives the connection back after a complete exchange. `timeout` is what the peer announced.

@@ -2,6 +2,7 @@
 
 use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
 
+use rustls::pki_types::UnixTime;
 use tokio::time::timeout;
 
 use super::{Pools, Want, multiplexed::Connecting, pool::Pool};
@@ -12,17 +13,26 @@ use crate::{
         tls::{Alpn, Handshake},
     },
     timer::now,
-    tls::{ClientTls, Offer},
+    tls::{ClientTls, End, Offer},
 };
 
-/// A connection over TLS to whom the cluster wants, and whether HTTP/2 was agreed on.
+/// A connection over TLS to whom the cluster wants.
+pub(super) struct Secured {
+    pub(super) stream: Stream,
+    /// HTTP/2 was agreed on.
+    pub(super) http2: bool,
+    pub(super) end: End,
+    resumed: bool,
+}
+
+/// Makes a connection one over TLS.
 pub(super) async fn secure(
     socket: Stream,
     tls: &ClientTls,
     want: &Want<'_>,
     offer: Offer,
     limit: Duration,
-) -> Result<(Stream, bool), Failure> {
+) -> Result<Secured, Failure> {
     let result = match timeout(limit, shake(socket, tls, want, offer)).await {
         Ok(result) => result,
         Err(_) => Err(Failure::new(
@@ -32,10 +42,10 @@ pub(super) async fn secure(
     };
     let cells = want.cluster.cells.at(want.worker);
     match &result {
-        Ok((_, _, resumed)) => cells.shaken(Ok(*resumed)),
+        Ok(secured) => cells.shaken(Ok(secured.resumed)),
         Err(failure) => cells.shaken(Err(failure.cause)),
     }
-    result.map(|(stream, http2, _)| (stream, http2))
+    result
 }
 
 async fn shake(
@@ -43,7 +53,8 @@ async fn shake(
     tls: &ClientTls,
     want: &Want<'_>,
     offer: Offer,
-) -> Result<(Stream, bool, bool), Failure> {
+) -> Result<Secured, Failure> {
+    tls.check_own()?;
     let name = tls.name_of(&want.endpoint.addresses)?;
     let config = Arc::clone(&tls.config);
     let mut handshake = Handshake::connect(socket, config, name.clone(), offer.protocols())?;
@@ -56,7 +67,13 @@ async fn shake(
         let detail = "the endpoint chose no protocol";
         return Err(Failure::new(Cause::UpstreamAlpn, detail));
     }
-    Ok((handshake.done(), facts.alpn == Alpn::Http2, facts.resumed))
+    let lives = tls.lives(handshake.certificates());
+    Ok(Secured {
+        end: End::of(lives, (now(), UnixTime::now()), fastrand::f64()),
+        stream: handshake.done(),
+        http2: facts.alpn == Alpn::Http2,
+        resumed: facts.resumed,
+    })
 }
 
 impl Pools {

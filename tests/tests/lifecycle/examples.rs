@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use outrigger_tests::{
     client::{self, Client, request},
     files::TempDir,
-    proxy::Setup,
+    proxy::{Setup, run},
     secure::Authority,
 };
 
@@ -43,10 +43,15 @@ fn every_example_boots_and_answers() {
     authority.write(&keys.file("partners.pem"));
     authority.issue(keys.path(), "site", &["site.example"]);
     authority.issue(keys.path(), "tenants", &["*.tenants.example"]);
+    let ca = keys.file("ca").display().to_string();
+    let _ = run(&["ca", "init", "--dir", &ca, "--trust-domain", "shop.example"]).success();
+    let workload = "spiffe://shop.example/workload";
+    let _ = run(&["ca", "issue", "--dir", &ca, "--id", workload]).success();
     let folder = keys.path().display().to_string();
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         let text = text.replace("/etc/outrigger/tls", &folder);
+        let text = text.replace("/etc/outrigger/mesh", &format!("{ca}/issued/workload"));
         let proxy = Setup::file(&rebound(&text)).start();
         let listeners = proxy.listeners();
         assert!(!listeners.is_empty(), "{}", file.display());

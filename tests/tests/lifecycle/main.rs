@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod ca;
 mod commands;
 mod drain;
 mod examples;

@@ -44,7 +44,11 @@ fn only_clients_of_our_authority_come_in() {
             "client_certificate_expired",
             "CertificateExpired",
         ),
-        (Some("strange"), "client_certificate_invalid", "UnknownCA"),
+        (
+            Some("strange"),
+            "client_certificate_unknown_ca",
+            "UnknownCA",
+        ),
     ] {
         let error = get(&required, &client(own)).unwrap_err();
         assert!(error.to_string().contains(alert), "{own:?}: {error}");

@@ -4,11 +4,13 @@
 mod address;
 mod host;
 mod number;
+mod spiffe;
 mod text;
 
 pub use address::{BindAddress, Cidr, EndpointAddress, LogOutput};
 pub use host::{DnsName, HostPattern};
 pub use number::{ByteSize, Percent, Workers};
+pub use spiffe::{IdentityPattern, Invalid as InvalidId, SpiffeId, TrustDomain};
 pub use text::{HeaderName, HeaderValue, Name, PathText, Pattern, Text};
 
 pub(crate) use host::is_host;
@@ -26,8 +28,8 @@ macro_rules! serialize {
 }
 
 serialize! {
-    BindAddress ByteSize Cidr DnsName EndpointAddress HeaderName HeaderValue HostPattern LogOutput
-    Name PathText Pattern Percent Text Workers
+    BindAddress ByteSize Cidr DnsName EndpointAddress HeaderName HeaderValue HostPattern IdentityPattern LogOutput
+    Name PathText Pattern Percent SpiffeId Text TrustDomain Workers
 }
 
 /// A table of texts with what they are read as; `Err` holds what was expected instead.

@@ -1,8 +1,11 @@
 //! What is wrong with a handshake, in our words.
 
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, Error};
 
-use crate::error::{Cause, Failure};
+use crate::{
+    error::{Cause, Failure},
+    identity::{Refusal, Refused},
+};
 
 /// Whom we shake hands with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,69 +18,51 @@ pub(crate) enum Role {
 
 /// What to call an error of rustls, by whom the peer is.
 pub(crate) fn failure(error: &Error, peer: Role) -> Failure {
-    match peer {
-        Role::Client => with_client(error),
-        Role::Endpoint => with_endpoint(error),
+    if let Some(refused) = Refused::of_tls(error) {
+        return certificate(refused.refusal, peer);
+    }
+    match (error, peer) {
+        (
+            Error::AlertReceived(AlertDescription::NoApplicationProtocol)
+            | Error::NoApplicationProtocol,
+            Role::Endpoint,
+        ) => Failure::from(Cause::UpstreamAlpn),
+        (Error::AlertReceived(alert), Role::Client) => {
+            Failure::new(Cause::TlsHandshakeFailed, told(*alert))
+        }
+        (Error::AlertReceived(alert), Role::Endpoint) => {
+            Failure::new(Cause::UpstreamTlsAlert, told(*alert))
+        }
+        (_, Role::Client) => Failure::new(Cause::TlsHandshakeFailed, amiss(error)),
+        (_, Role::Endpoint) => Failure::new(Cause::UpstreamTlsFailed, amiss(error)),
     }
 }
 
-fn with_client(error: &Error) -> Failure {
-    match error {
-        Error::NoCertificatesPresented => Failure::from(Cause::ClientCertificateMissing),
-        Error::InvalidCertificate(why) => {
-            let cause = match why {
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                    Cause::ClientCertificateExpired
-                }
-                _ => Cause::ClientCertificateInvalid,
-            };
-            Failure::new(cause, wrong(why))
+/// What is wrong with a peer's certificate.
+fn certificate(refusal: Refusal, peer: Role) -> Failure {
+    use Cause as C;
+    let cause = match (refusal, peer) {
+        (Refusal::Missing, Role::Client) => C::ClientCertificateMissing,
+        (Refusal::Malformed | Refusal::BadChain, Role::Client) => C::ClientCertificateInvalid,
+        (Refusal::Expired, Role::Client) => C::ClientCertificateExpired,
+        (Refusal::NotYetValid, Role::Client) => C::ClientCertificateNotYetValid,
+        (Refusal::UnknownCa, Role::Client) => C::ClientCertificateUnknownCa,
+        (Refusal::WrongIdentity, Role::Client) => C::ClientCertificateWrongIdentity,
+        (Refusal::WrongTrustDomain, Role::Client) => C::ClientCertificateWrongTrustDomain,
+        (Refusal::Revoked, Role::Client) => C::ClientCertificateRevoked,
+        (Refusal::WeakKey, Role::Client) => C::ClientCertificateWeakKey,
+        (Refusal::Missing | Refusal::Malformed | Refusal::BadChain, Role::Endpoint) => {
+            C::UpstreamCertificateInvalid
         }
-        Error::AlertReceived(alert) => Failure::new(Cause::TlsHandshakeFailed, told(*alert)),
-        _ => Failure::new(Cause::TlsHandshakeFailed, amiss(error)),
-    }
-}
-
-fn with_endpoint(error: &Error) -> Failure {
-    match error {
-        Error::InvalidCertificate(why) => {
-            let cause = match why {
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                    Cause::UpstreamCertificateExpired
-                }
-                CertificateError::NotValidForName
-                | CertificateError::NotValidForNameContext { .. } => Cause::UpstreamCertificateName,
-                _ => Cause::UpstreamCertificateInvalid,
-            };
-            Failure::new(cause, wrong(why))
-        }
-        Error::NoCertificatesPresented => Failure::from(Cause::UpstreamCertificateInvalid),
-        Error::AlertReceived(AlertDescription::NoApplicationProtocol)
-        | Error::NoApplicationProtocol => Failure::from(Cause::UpstreamAlpn),
-        Error::AlertReceived(alert) => Failure::new(Cause::UpstreamTlsAlert, told(*alert)),
-        _ => Failure::new(Cause::UpstreamTlsFailed, amiss(error)),
-    }
-}
-
-/// What is wrong with a certificate.
-fn wrong(why: &CertificateError) -> &'static str {
-    match why {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet"
-        }
-        CertificateError::UnknownIssuer => "nobody who is trusted has issued it",
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "it is for another name"
-        }
-        CertificateError::Revoked => "it was revoked",
-        CertificateError::BadSignature => "its signature is wrong",
-        CertificateError::BadEncoding => "it cannot be read",
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "it is for another use"
-        }
-        _ => "it is not acceptable",
-    }
+        (Refusal::Expired, Role::Endpoint) => C::UpstreamCertificateExpired,
+        (Refusal::NotYetValid, Role::Endpoint) => C::UpstreamCertificateNotYetValid,
+        (Refusal::UnknownCa, Role::Endpoint) => C::UpstreamCertificateUnknownCa,
+        (Refusal::WrongIdentity, Role::Endpoint) => C::UpstreamCertificateName,
+        (Refusal::WrongTrustDomain, Role::Endpoint) => C::UpstreamCertificateWrongTrustDomain,
+        (Refusal::Revoked, Role::Endpoint) => C::UpstreamCertificateRevoked,
+        (Refusal::WeakKey, Role::Endpoint) => C::UpstreamCertificateWeakKey,
+    };
+    Failure::from(cause)
 }
 
 /// What the peer told us.

@@ -37,6 +37,11 @@ pub(crate) struct Record<'a> {
     pub(crate) tls_version: Option<&'static str>,
     pub(crate) cipher: Option<&'static str>,
     pub(crate) group: Option<&'static str>,
+    /// Who the client is in the mesh.
+    pub(crate) identity: Option<&'a str>,
+    /// The policy that refused it, and the one that would have but for an audit.
+    pub(crate) policy: Option<&'a str>,
+    pub(crate) policy_audit: Option<&'a str>,
     /// Sent to the client, or that of the cause where nothing could be sent.
     pub(crate) status: Option<u16>,
     /// Of a gRPC call: what became of it, by trailers or by us.
@@ -96,6 +101,9 @@ impl<'a> Record<'a> {
             tls_version: None,
             cipher: None,
             group: None,
+            identity: None,
+            policy: None,
+            policy_audit: None,
             status: None,
             grpc_status: None,
             received: 0,
@@ -155,6 +163,9 @@ impl<'a> Record<'a> {
         line.maybe("tls_version", self.tls_version, Line::word);
         line.maybe("cipher", self.cipher, Line::word);
         line.maybe("group", self.group, Line::word);
+        line.maybe("identity", self.identity, |line, key, id| {
+            line.bytes(key, id.as_bytes(), PATH);
+        });
         line.maybe("status", self.status.map(u64::from), Line::number);
         let grpc_status = self.grpc_status.map(u64::from);
         line.maybe("grpc_status", grpc_status, Line::number);
@@ -175,6 +186,8 @@ impl<'a> Record<'a> {
             Some(self.detail).filter(|text| !text.is_empty()),
             name,
         );
+        line.maybe("policy", self.policy, name);
+        line.maybe("policy_audit", self.policy_audit, name);
         line.maybe("request_id", self.request_id, short);
         line.maybe("traceparent", self.traceparent, short);
         line.maybe("user_agent", self.user_agent, short);

@@ -25,6 +25,7 @@ fn scrape(metrics: &Metrics) -> String {
             name: "web".into(),
             file: "a.pem".into(),
             expires: 1_800_000_000,
+            passed: 75,
         }],
     };
     metrics.encode(system, &mut out);
@@ -35,6 +36,7 @@ fn scrape(metrics: &Metrics) -> String {
 fn busy() -> Metrics {
     let metrics = Metrics::new(2, 16);
     let listener = metrics.listener("web");
+    metrics.policy("p").at(0).refused(true);
     for worker in 0..2 {
         let cells = listener.at(worker);
         cells.accepted.add(2);
