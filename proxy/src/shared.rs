@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     drain::Phase,
-    h2::io::Spare,
+    h2::link::Spare,
     message::{Edits, RequestHead, ResponseHead, ResponseView, Version},
     net::{
         behind::Behind,
@@ -85,6 +85,9 @@ pub(crate) struct Worker {
     /// States of streams, for reuse.
     #[allow(clippy::vec_box, reason = "a state moves between streams as a pointer")]
     small_states: RefCell<Vec<Box<State>>>,
+    /// Streams that are served, and most that were since memory was last given back.
+    streams: Cell<usize>,
+    most_streams: Cell<usize>,
     /// Buffers of streams, for reuse.
     buffers: RefCell<Vec<Buffer>>,
     kept_states: usize,
@@ -231,6 +234,8 @@ impl Worker {
             states: RefCell::default(),
             spare: Spare::new(KEPT_SPARE),
             small_states: RefCell::default(),
+            streams: Cell::new(0),
+            most_streams: Cell::new(0),
             buffers: RefCell::default(),
             kept_states: limits.buffer_pool.0 as usize / (2 * BUFFER),
             handshakes: Semaphore::new((limits.handshakes as usize).div_ceil(workers)),
@@ -300,6 +305,7 @@ impl Worker {
     pub(crate) fn shrink(&self) {
         const WORTH_IT: usize = 4;
         const BYTES_WORTH_IT: usize = 4 << 20;
+        const STREAMS_WORTH_IT: usize = 256;
         let mut states = self.states.borrow_mut();
         let unused = self.fewest_states.get().min(states.len());
         let kept = states.len() - unused.div_ceil(2);
@@ -312,7 +318,12 @@ impl Worker {
         if gone >= WORTH_IT {
             self.most_states.set(self.lent_states.get() + kept);
         }
-        if gone >= WORTH_IT || self.behind.has_fallen(BYTES_WORTH_IT) {
+        let streams_gone = self.most_streams.get() - self.streams.get();
+        if streams_gone >= STREAMS_WORTH_IT {
+            self.most_streams.set(self.streams.get());
+        }
+        let worth_it = gone >= WORTH_IT || streams_gone >= STREAMS_WORTH_IT;
+        if worth_it || self.behind.has_fallen(BYTES_WORTH_IT) {
             self.process.burst_passed.store(true, Relaxed);
         }
     }
@@ -330,6 +341,9 @@ impl Worker {
 
     /// Working state for a stream of an HTTP/2 connection.
     pub(crate) fn take_small_state(&self) -> Box<State> {
+        self.streams.set(self.streams.get() + 1);
+        let most = self.most_streams.get().max(self.streams.get());
+        self.most_streams.set(most);
         let state = self.small_states.borrow_mut().pop();
         state.unwrap_or_else(|| Box::new(State::small()))
     }
@@ -350,6 +364,7 @@ impl Worker {
 
     /// Takes it back.
     pub(crate) fn give_small_state(&self, mut state: Box<State>) {
+        self.streams.set(self.streams.get().saturating_sub(1));
         let mut states = self.small_states.borrow_mut();
         if states.len() < KEPT_SMALL && state.is_small() {
             state.downstream.clear();

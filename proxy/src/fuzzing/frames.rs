@@ -1,15 +1,26 @@
-//! HTTP/2 frames: the same however they are split, and judged alike.
+//! A connection of HTTP/2: whatever a peer sends, it says the same however that is split, and holds
+//! no more than a frame.
 
 use std::sync::LazyLock;
 
 use super::show;
 use crate::h2::{
-    self,
-    abuse::{Flood, Judge, Limits, Role},
-    meter::{Fate, Head, Kind, Meter, PREFACE},
+    abuse::{Limits, Role},
+    frame::{HEAD, Head, MAX_FRAME},
+    hpack,
+    link::{End, Rehearsal, Settings},
+    usual,
 };
 
-static LIMITS: LazyLock<Limits> = LazyLock::new(|| h2::usual(1_024));
+static LIMITS: LazyLock<Limits> = LazyLock::new(|| usual(1_024));
+
+const SETTINGS: Settings = Settings {
+    max_streams: 10,
+    window: 65_535,
+    connection_window: 65_535,
+    header_list: 2_048,
+    tunnels: true,
+};
 
 /// A connection's bytes, whole and in pieces. The first byte chooses who sends them, the second
 /// the pieces.
@@ -21,112 +32,57 @@ pub fn frames(data: &[u8]) {
         0 => Role::Server,
         _ => Role::Client,
     };
-    let whole = judge(role, data, data.len().max(1));
-    let all = heads(role == Role::Server, data);
-    assert!(
-        all.starts_with(&whole.seen),
-        "seen {:?} in {}",
-        whole.seen,
-        show(data)
-    );
-    if whole.flood.is_none() {
-        assert_eq!(whole.seen, all, "{}", show(data));
-    }
-    // What goes on is what was seen, less what was taken out or stopped at.
-    let left: Vec<_> = whole
-        .seen
-        .iter()
-        .zip(&whole.fates)
-        .filter(|(_, fate)| **fate == Fate::Pass)
-        .map(|(head, _)| *head)
-        .collect();
-    assert_eq!(
-        heads(role == Role::Server, &whole.on),
-        left,
-        "{}",
-        show(data)
-    );
+    let (said, end) = play(role, data, data.len().max(1));
     for size in [1, 1 + usize::from(*cut)] {
-        let pieces = judge(role, data, size);
-        assert_eq!(pieces.seen, whole.seen, "pieces of {size}: {}", show(data));
-        assert_eq!(pieces.fates, whole.fates);
-        assert_eq!(pieces.flood, whole.flood);
-        assert!(pieces.on.len() >= whole.on.len());
-        // Heads that lie in one piece are all taken out; single bytes hold none.
-        if size == 1 && whole.flood.is_none() {
-            assert_eq!(pieces.on, data);
+        let (again, other) = play(role, data, size);
+        // Rates go by a clock.
+        if !matches!(
+            (end, other),
+            (Some(End::Flood(_)), _) | (_, Some(End::Flood(_)))
+        ) {
+            assert_eq!(end, other, "pieces of {size}: {}", show(data));
+            assert_eq!(
+                show(&again),
+                show(&said),
+                "pieces of {size}: {}",
+                show(data)
+            );
         }
     }
 }
 
-struct Judged {
-    seen: Vec<Head>,
-    fates: Vec<Fate>,
-    flood: Option<Flood>,
-    on: Vec<u8>,
-}
-
-fn judge(role: Role, data: &[u8], size: usize) -> Judged {
-    let mut meter = Meter::new(role == Role::Server);
-    let mut judge = Judge::new(role, &LIMITS, 0);
-    let (mut seen, mut fates, mut flood, mut on) = (Vec::new(), Vec::new(), None, Vec::new());
+/// What we say to it, in whole frames, and why the connection ended.
+fn play(role: Role, data: &[u8], size: usize) -> (Vec<u8>, Option<End>) {
+    let mut link = Rehearsal::new(role, SETTINGS, &LIMITS);
+    let mut block = Vec::new();
+    hpack::known_field(&mut block, 2, b"GET", false);
+    let ours: Vec<_> = match role {
+        Role::Server => Vec::new(),
+        Role::Client => (0..3).filter_map(|_| link.open(&block)).collect(),
+    };
+    let mut end = None;
     for piece in data.chunks(size) {
-        let mut piece = piece.to_vec();
-        let n = meter.feed(&mut piece, |head| {
-            seen.push(*head);
-            // A clock that goes by what was seen, and not by pieces.
-            let now = seen.len() as u64 * 1_000_000;
-            let fate = judge.received(head, || now).unwrap_or_else(|found| {
-                flood = Some(found);
-                Fate::Stop
-            });
-            fates.push(fate);
-            // Whatever comes back to the peer: it must not panic either.
-            let _ = judge.sent(head, || now);
-            fate
-        });
-        on.extend_from_slice(&piece[..n]);
-        if flood.is_some() {
+        end = link.feed(piece);
+        if end.is_some() {
             break;
         }
+        assert!(link.waits() < HEAD + MAX_FRAME as usize);
     }
-    Judged {
-        seen,
-        fates,
-        flood,
-        on,
+    drop(ours);
+    while let Some(mut stream) = link.accept() {
+        stream.head(|block, _| assert!(block.size() > 0));
+        drop(stream);
     }
-}
-
-/// The plain reading of RFC 9113 section 4.1.
-fn heads(preface: bool, data: &[u8]) -> Vec<Head> {
-    let mut rest = data;
-    if preface {
-        rest = rest.get(PREFACE.len()..).unwrap_or_default();
+    let said = link.said().to_vec();
+    let mut rest = match role {
+        Role::Server => &said[..],
+        Role::Client => &said[24..],
+    };
+    while !rest.is_empty() {
+        let head = Head::read(rest).expect("a whole head");
+        rest = rest
+            .get(HEAD + head.length as usize..)
+            .expect("a whole frame");
     }
-    let mut heads = Vec::new();
-    while let Some((head, behind)) = rest.split_first_chunk::<9>() {
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let payload = behind.get(..length as usize).unwrap_or(behind);
-        let kind = match head[3] {
-            0x10 => Kind::Priority,
-            number @ 0..10 => Kind::ALL[usize::from(number)],
-            _ => Kind::Unknown,
-        };
-        let code = match (kind, length, payload.first_chunk()) {
-            (Kind::Reset, 4.., Some(code)) => u32::from_be_bytes(*code),
-            // Its head is not known to be whole yet.
-            (Kind::Reset, 4.., None) => break,
-            _ => 0,
-        };
-        heads.push(Head {
-            length,
-            kind,
-            flags: head[4],
-            stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff,
-            code,
-        });
-        rest = &behind[payload.len()..];
-    }
-    heads
+    (said, end)
 }

@@ -19,6 +19,7 @@ mod config;
 mod first_bytes;
 mod frames;
 mod heads;
+mod hpack;
 mod http2;
 mod reading;
 
@@ -28,6 +29,7 @@ pub use self::{
     first_bytes::{client_hello, detect, path, proxy_protocol},
     frames::frames,
     heads::{request, response},
+    hpack::hpack,
     http2::{http2_request, http2_response, http2_trailers},
     reading::{Framing, Head, Reading, read_request, read_response},
 };
@@ -43,6 +45,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("client_hello", client_hello),
     ("config", config),
     ("detect", detect),
+    ("hpack", hpack),
     ("http2_request", http2_request),
     ("http2_response", http2_response),
     ("http2_trailers", http2_trailers),

@@ -3,9 +3,9 @@
 //! No io and no clock. Rates decay: each has a burst that refills, so that a link may live for
 //! weeks. What grows with honest work is weighed against that work: half of the streams that a
 //! client opens may be reset, and the more DATA we send the more `WINDOW_UPDATE` may come back.
-//! Totals over a connection's life, as the h2 crate keeps some, say nothing about a long one.
+//! Totals over a connection's life say nothing about a long one.
 
-use super::meter::{Fate, Head, Kind};
+use super::frame::{Head, Kind};
 use crate::error::Cause;
 
 /// Which end of the connection we are.
@@ -72,7 +72,7 @@ const LEAST_FRAME: u32 = 16_384;
 impl Limits {
     /// Bounds of a header block, where a header list may have `header_list` bytes, counted as
     /// RFC 9113 section 6.5.2 does: blocks up to twice that are read and judged as messages. Of
-    /// CONTINUATION frames as many may come as h2 takes with that for its own limit.
+    /// CONTINUATION frames so many may come as carry that, and a quarter more.
     pub(crate) const fn of_blocks(self, header_list: u32) -> Self {
         let block = header_list.saturating_mul(2);
         let frames = block / LEAST_FRAME;
@@ -118,8 +118,6 @@ pub(crate) enum Flood {
     Others,
     Continuations,
     HeaderBlock,
-    /// Found by h2 and not by the judge: DATA of a few bytes that nobody has taken yet.
-    SmallData,
 }
 
 impl Flood {
@@ -131,7 +129,7 @@ impl Flood {
             (_, Self::ProvokedResets) => Cause::Http2ProvokedResets,
             (_, Self::Continuations) => Cause::Http2ContinuationFlood,
             (_, Self::HeaderBlock) => Cause::Http2HeaderBomb,
-            (_, Self::EmptyData | Self::SmallData) => Cause::Http2EmptyDataFlood,
+            (_, Self::EmptyData) => Cause::Http2EmptyDataFlood,
             (
                 _,
                 Self::Settings
@@ -156,7 +154,6 @@ impl Flood {
             Self::Others => "too many frames of other types",
             Self::Continuations => "too many CONTINUATION frames",
             Self::HeaderBlock => "header block too large",
-            Self::SmallData => "too many small DATA frames",
         }
     }
 }
@@ -217,16 +214,12 @@ impl Judge {
     }
 
     /// Judges a frame of the peer. The clock is asked only where a burst is used up.
-    pub(crate) fn received(
-        &mut self,
-        head: &Head,
-        now: impl FnOnce() -> u64,
-    ) -> Result<Fate, Flood> {
+    pub(crate) fn received(&mut self, head: &Head, now: impl FnOnce() -> u64) -> Result<(), Flood> {
         let (bucket, cost, flood) = match head.kind {
             Kind::Data if head.is_empty_data() => (&mut self.empty_data, 1, Flood::EmptyData),
             Kind::Reset if self.role == Role::Server => (&mut self.resets, RESET, Flood::Resets),
             // Full windows bound the one; a server that resets what we ask for harms us not.
-            Kind::Data | Kind::Reset => return Ok(Fate::Pass),
+            Kind::Data | Kind::Reset => return Ok(()),
             Kind::Headers => {
                 if self.role == Role::Server {
                     self.opened(head.stream);
@@ -243,47 +236,38 @@ impl Judge {
                 (&mut self.settings, cost, Flood::Settings)
             }
             Kind::Ping => (&mut self.pings, 1, Flood::Pings),
-            Kind::Priority => (&mut self.priorities, 1, Flood::Priorities),
+            Kind::Priority | Kind::PriorityUpdate => (&mut self.priorities, 1, Flood::Priorities),
             Kind::WindowUpdate => (&mut self.window_updates, 1, Flood::WindowUpdates),
             Kind::GoAway | Kind::PushPromise | Kind::Unknown => {
                 (&mut self.others, 1, Flood::Others)
             }
         };
-        if !bucket.take(cost, now) {
-            return Err(flood);
-        }
-        Ok(if head.kind == Kind::Data && self.is_void(head) {
-            Fate::Drop
+        if bucket.take(cost, now) {
+            Ok(())
         } else {
-            Fate::Pass
-        })
+            Err(flood)
+        }
     }
 
     /// Takes note of a frame of ours.
-    pub(crate) fn sent(&mut self, head: &Head, now: impl FnOnce() -> u64) -> Result<(), Flood> {
+    pub(crate) fn sent(&mut self, head: &Head) {
         match head.kind {
             Kind::Data => {
                 self.pings.earn(1);
                 self.window_updates.earn(head.length / DATA_PER_UPDATE);
             }
             Kind::Headers if self.role == Role::Client => self.opened(head.stream),
-            Kind::Reset
-                if self.role == Role::Server
-                    && blames_the_peer(head.code)
-                    && !self.provoked_resets.take(RESET, now) =>
-            {
-                return Err(Flood::ProvokedResets);
-            }
             _ => {}
         }
-        Ok(())
     }
 
-    /// Whether a frame may be left out. The h2 crate ends a connection with its hundredth empty
-    /// DATA frame, however old it is; these never reach it where they mean nothing at all. Where
-    /// they are an error of the protocol it has to see them.
-    fn is_void(&self, head: &Head) -> bool {
-        head.stream != 0 && !head.is_padded() && self.block.is_none()
+    /// Takes note of an `RST_STREAM` that a client's mistake made us send.
+    pub(crate) fn provoked(&mut self, now: impl FnOnce() -> u64) -> Result<(), Flood> {
+        if self.provoked_resets.take(RESET, now) {
+            Ok(())
+        } else {
+            Err(Flood::ProvokedResets)
+        }
     }
 
     /// HEADERS on a stream: opens it, unless they are trailers or refer to an old one.
@@ -299,7 +283,7 @@ impl Judge {
     }
 
     /// A further part of a header block. What is too large never reaches HPACK.
-    fn block(&mut self, mut block: Block, head: &Head) -> Result<Fate, Flood> {
+    fn block(&mut self, mut block: Block, head: &Head) -> Result<(), Flood> {
         block.bytes = block.bytes.saturating_add(head.length);
         if block.continuations > self.most_continuations {
             return Err(Flood::Continuations);
@@ -308,30 +292,8 @@ impl Judge {
             return Err(Flood::HeaderBlock);
         }
         self.block = (!head.ends_headers()).then_some(block);
-        Ok(Fate::Pass)
+        Ok(())
     }
-}
-
-/// Whether the error code of an `RST_STREAM` that we send says that the peer did wrong
-/// (RFC 9113 section 7). What our own side wants, such as CANCEL, says nothing about it.
-const fn blames_the_peer(code: u32) -> bool {
-    const PROTOCOL_ERROR: u32 = 0x1;
-    const FLOW_CONTROL_ERROR: u32 = 0x3;
-    const STREAM_CLOSED: u32 = 0x5;
-    const FRAME_SIZE_ERROR: u32 = 0x6;
-    const REFUSED_STREAM: u32 = 0x7;
-    const COMPRESSION_ERROR: u32 = 0x9;
-    const ENHANCE_YOUR_CALM: u32 = 0xb;
-    matches!(
-        code,
-        PROTOCOL_ERROR
-            | FLOW_CONTROL_ERROR
-            | STREAM_CLOSED
-            | FRAME_SIZE_ERROR
-            | REFUSED_STREAM
-            | COMPRESSION_ERROR
-            | ENHANCE_YOUR_CALM
-    )
 }
 
 /// A rate that refills. It refills when it is empty and not before, so that frames within their

@@ -1,13 +1,12 @@
 //! How much may be under way to us: windows that follow what a connection carries in a round trip.
 //!
 //! A PING that goes out while a body comes in tells the round trip; what arrived until its answer
-//! is what the path holds. If that is most of the window, the window was the limit, and it is
+//! is what the path holds, but for what the sender was not let send. It goes right behind a `WINDOW_UPDATE`, so that the answer has all in front
+//! of it that this lets come. If that is a good part of the window, the window was the limit, and it is
 //! doubled. Connections that carry little are never asked: gRPC servers dislike to be pinged.
-//! h2 lets one PING of ours be under way, so who wants one as a sign of life asks here, too.
+//! One PING of ours is under way at a time, so who wants one as a sign of life asks here, too.
 
-use std::task::{Context, Poll};
-
-use h2::{Ping, PingPong};
+use super::link::Connection;
 
 /// Bytes within this time show that a body is under way.
 const RECENT: u64 = 1_000_000_000;
@@ -16,55 +15,41 @@ const PAUSE: u64 = 100_000_000;
 
 /// The estimate of one connection.
 pub(crate) struct Bdp {
-    ping: PingPong,
     judge: Judge,
-    /// A PING is under way that measures nothing.
-    probing: bool,
+    /// What the connection's window is at least.
+    connection: u32,
 }
 
 impl Bdp {
-    /// `window` is that of a stream to begin with, `most` what it may become.
-    pub(crate) fn new(ping: PingPong, window: u32, most: u32) -> Self {
+    /// `window` is that of a stream to begin with, `most` what it may become; `connection` that of the
+    /// connection to begin with.
+    pub(crate) fn new(window: u32, most: u32, connection: u32) -> Self {
         Self {
-            ping,
             judge: Judge::new(window, most),
-            probing: false,
+            connection,
         }
     }
 
-    /// Makes the peer give a sign of life, by a PING if none is under way.
-    pub(crate) fn probe(&mut self) {
-        if !self.judge.is_asking() {
-            self.probing |= self.ping.send_ping(Ping::opaque()).is_ok();
-        }
-    }
-
-    /// Takes note of payload that came, and returns the window to use from now on, if it changes.
-    pub(crate) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        received: u64,
-        now: impl FnOnce() -> u64,
-    ) -> Option<u32> {
-        if self.probing {
-            self.probing = self.ping.poll_pong(cx).is_pending();
-        }
+    /// Takes note of payload that came, and lets the windows grow. Returns whether anything came.
+    pub(crate) fn turn(&mut self, link: &Connection, now: impl FnOnce() -> u64) -> bool {
+        let received = link.take_received();
         if received == 0 && !self.judge.is_asking() {
-            return None;
+            return false;
         }
         let now = now();
+        if link.take_measuring() {
+            self.judge.asked();
+        }
         if self.judge.received(received, now) {
-            // Fails only where one is under way, which the judge knows of.
-            let asked = self.ping.send_ping(Ping::opaque()).is_ok();
-            self.judge.asked(asked);
+            link.measure();
         }
-        if !self.judge.is_asking() {
-            return None;
+        if self.judge.is_asking()
+            && link.take_answer()
+            && let Some(window) = self.judge.answered(now)
+        {
+            link.set_windows(window.max(self.connection), window);
         }
-        match self.ping.poll_pong(cx) {
-            Poll::Ready(Ok(_)) => self.judge.answered(now),
-            Poll::Ready(Err(_)) | Poll::Pending => None,
-        }
+        received > 0
     }
 }
 
@@ -110,8 +95,8 @@ impl Judge {
         self.recent >= u64::from(self.window) / 2 && now >= self.not_before
     }
 
-    fn asked(&mut self, asked: bool) {
-        self.asking = asked.then_some(0);
+    fn asked(&mut self) {
+        self.asking = Some(0);
         self.recent = 0;
     }
 
@@ -122,12 +107,12 @@ impl Judge {
     /// The answer came: whether the window grows.
     fn answered(&mut self, now: u64) -> Option<u32> {
         let carried = self.asking.take().unwrap_or_default();
-        if carried < u64::from(self.window) * 2 / 3 {
+        // A sender that fills its window has the half of it under way of which it was not told yet.
+        if carried < u64::from(self.window) / 3 {
             self.not_before = now + PAUSE;
             return None;
         }
-        let doubled = carried.saturating_mul(2).min(u64::from(self.most)) as u32;
-        self.window = doubled.max(self.window);
+        self.window = self.window.saturating_mul(2).min(self.most);
         Some(self.window)
     }
 }
@@ -140,7 +125,7 @@ mod tests {
 
     fn round(judge: &mut Judge, before: u64, within: u64, now: u64) -> Option<u32> {
         assert!(judge.received(before, now));
-        judge.asked(true);
+        judge.asked();
         assert!(!judge.received(within, now));
         judge.answered(now + MS)
     }
@@ -150,9 +135,11 @@ mod tests {
         let mut judge = Judge::new(65_535, 1 << 20);
         assert_eq!(round(&mut judge, 40_000, 65_535, MS), Some(131_070));
         assert_eq!(round(&mut judge, 70_000, 131_070, 2 * MS), Some(262_140));
-        assert_eq!(round(&mut judge, 200_000, 900_000, 3 * MS), Some(1 << 20));
+        assert_eq!(round(&mut judge, 200_000, 90_000, 3 * MS), Some(524_280));
+        assert_eq!(round(&mut judge, 300_000, 900_000, 4 * MS), Some(1_048_560));
+        assert_eq!(round(&mut judge, 600_000, 600_000, 5 * MS), Some(1 << 20));
         // At its bound nothing is asked any more.
-        assert!(!judge.received(1 << 20, 4 * MS));
+        assert!(!judge.received(1 << 20, 6 * MS));
     }
 
     #[test]

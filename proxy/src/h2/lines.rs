@@ -1,7 +1,6 @@
-//! A map of fields as lines with their positions, each field checked on the way.
+//! Fields that came by HTTP/2 as lines with their positions, each checked on the way.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-
+use super::hpack::{self, Block};
 use crate::{
     error::{Cause, Failure},
     message::{
@@ -11,49 +10,49 @@ use crate::{
     },
 };
 
-/// What a field takes beside its name and value, in the measure that peers are told
-/// (RFC 9113 section 6.5.2).
-pub(super) const OVERHEAD: usize = 32;
+/// The last pseudo-header field of HPACK's static table.
+const LAST_PSEUDO: u8 = 14;
 
-/// Holds a list of fields to its bounds, before anything is copied. Each crumb of a cookie is a
-/// field of its own here. `pseudo` is what the pseudo-header fields take.
+/// Holds a header list to its bounds, before anything is copied. Each crumb of a cookie is a field of
+/// its own here. `pseudo`: so many of the fields are pseudo-header fields.
 ///
 /// # Errors
 /// [`Cause::RequestHeadTooLarge`].
-pub(super) fn check_size(map: &HeaderMap, pseudo: usize, limits: &Limits) -> Result<(), Failure> {
-    if map.len() > limits.fields {
+pub(super) fn check_size(block: &Block, pseudo: usize, limits: &Limits) -> Result<(), Failure> {
+    if block.len().saturating_sub(pseudo) > limits.fields {
         return Err(Failure::new(Cause::RequestHeadTooLarge, "number of fields"));
     }
-    let size: usize = map
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + OVERHEAD)
-        .sum();
-    if size + pseudo > limits.head {
+    if block.size() > limits.head || block.is_over() {
         return Err(Failure::new(Cause::RequestHeadTooLarge, "size of the head"));
     }
     Ok(())
 }
 
 /// Appends a line for each field. Crumbs of a cookie become one line again (RFC 9113 section
-/// 8.2.3): a map holds them side by side.
+/// 8.2.3), where the first one was.
 ///
 /// # Errors
 /// The first field that is malformed, with the cause that `fail` names.
 pub(super) fn append<'a>(
-    map: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+    list: &(impl Iterator<Item = hpack::Field<'a>> + Clone),
     bytes: &mut Vec<u8>,
     fields: &mut Fields,
     fail: fn(&'static str) -> Failure,
 ) -> Result<(), Failure> {
-    for (name, value) in map {
-        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        let known = check(name, value).map_err(fail)?;
-        match fields.last_mut() {
-            Some(cookie) if known == Known::Cookie && cookie.known == Known::Cookie => {
-                add_crumb(bytes, cookie, value);
-            }
-            _ => {
-                push(bytes, fields, name, value, known);
+    let mut cookie = false;
+    for (index, field) in list.clone().enumerate() {
+        let known = check(&field).map_err(fail)?;
+        if known != Known::Cookie {
+            push(bytes, fields, field.name, field.value, known);
+        } else if !cookie {
+            cookie = true;
+            push(bytes, fields, field.name, field.value, known);
+            let crumbs = list.clone().skip(index + 1);
+            for crumb in crumbs.filter(|other| other.known == field.known) {
+                check(&crumb).map_err(fail)?;
+                if let Some(line) = fields.last_mut() {
+                    add_crumb(bytes, line, crumb.value);
+                }
             }
         }
     }
@@ -64,8 +63,14 @@ pub(super) fn append<'a>(
 ///
 /// # Errors
 /// What is wrong.
-pub(super) fn check(name: &[u8], value: &[u8]) -> Result<Known, &'static str> {
-    if !is_token(name) {
+pub(super) fn check(field: &hpack::Field<'_>) -> Result<Known, &'static str> {
+    let (name, value) = (field.name, field.value);
+    // Names of the static table are what they should be, but for pseudo-header fields.
+    let is_name = match field.known {
+        0 => is_token(name) && !name.iter().any(u8::is_ascii_uppercase),
+        known => known > LAST_PSEUDO,
+    };
+    if !is_name {
         return Err("field name");
     }
     if !is_field_content(value) {

@@ -1,18 +1,19 @@
-//! HTTP/2 on the wire, both sides, on the h2 crate: its messages in the one form that everything
-//! above reads, the io below it, and what a peer may do to us.
+//! HTTP/2 on the wire, both sides: frames and connections, and its messages in the one form that
+//! everything above reads.
 //!
-//! The crate frames, compresses and counts, and refuses much of what is malformed. What it lets
-//! through and RFC 9113 section 8 does not is refused here, and what HTTP/1 would read differently
-//! as well: the text made of a message is safe to write to a peer that speaks HTTP/1.
+//! From the ground up: [`frame`] and [`hpack`], bytes; [`abuse`], what a peer may do to us; [`link`],
+//! connections and their streams; and beside them the translation of messages, which refuses what
+//! RFC 9113 section 8 does, and what HTTP/1 would read differently as well: the text made of a message
+//! is safe to write to a peer that speaks HTTP/1.
 
 pub(crate) mod abuse;
 mod bdp;
 mod channel;
-pub(crate) mod io;
+mod fields;
+pub(crate) mod frame;
+pub(crate) mod hpack;
 mod lines;
-mod map;
-pub(crate) mod meter;
-mod queue;
+pub(crate) mod link;
 mod request;
 mod response;
 mod settings;
@@ -26,12 +27,13 @@ mod vector_tests;
 pub(crate) use self::{
     bdp::Bdp,
     channel::Channel,
-    queue::{Piece, Queue},
-    request::{read_request, write_request},
-    response::{own_response, read_response, read_switch, write_response},
-    settings::{
-        UNTOLD, bdp, client_builder, connection_window, of_client, of_endpoint, server_builder,
-        usual,
+    frame::Code,
+    hpack::Block,
+    link::{Gone, Stream},
+    request::{Written, read_request, write_request},
+    response::{
+        is_success, own_response, own_trailers, read_response, read_switch, write_response,
     },
-    trailers::{grpc_status, keep_allowed, read_trailers, write_trailers},
+    settings::{bdp, of_client, of_endpoint, settings, usual},
+    trailers::{grpc_status, pass_trailers, read_trailers, write_trailers},
 };

@@ -1,16 +1,10 @@
 //! A request head between HTTP/2 and text: what it says, and how it is said.
 
-use h2::ext::Protocol;
-use http::{
-    HeaderMap, Method as Verb, Request, Uri,
-    header::HOST,
-    request::Parts,
-    uri::{self, Authority, PathAndQuery, Scheme},
-};
-
 use super::{
-    lines::{self, OVERHEAD},
-    map::{self, Recipe, Shared, Text},
+    fields::{self, Recipe},
+    hpack::{self, Block, Field},
+    lines,
+    link::Asks,
 };
 use crate::{
     error::{Cause, Failure},
@@ -31,7 +25,7 @@ const fn bad(detail: &'static str) -> Failure {
 /// # Errors
 /// The cause (400, 414, 417, 431) and what was wrong; nothing of the request may be forwarded then.
 pub(crate) fn read_request(
-    parts: &Parts,
+    block: &Block,
     end_of_stream: bool,
     limits: &Limits,
     bytes: &mut Vec<u8>,
@@ -45,14 +39,15 @@ pub(crate) fn read_request(
         keep_alive: true,
         ..RequestHead::default()
     };
-    check_size(parts, limits)?;
-    let asked = Form::of(parts)?;
-    let authority = authority(&parts.uri, &parts.headers, asked == Form::Connect)?;
-    let target = asked.target(&parts.uri)?;
-    request_line(asked.method(parts), target, limits, bytes, head)?;
+    let pseudo = Pseudo::of(block)?;
+    lines::check_size(block, pseudo.count, limits)?;
+    let asked = Form::of(&pseudo)?;
+    let others = block.iter().skip(pseudo.count);
+    let authority = authority(&pseudo, others.clone(), asked == Form::Connect)?;
+    let target = asked.target(&pseudo)?;
+    request_line(asked.method(&pseudo), target, limits, bytes, head)?;
     head.authority = lines::push(bytes, &mut head.fields, b"host", authority, Known::Host);
     if let Form::Extended(protocol) = asked {
-        let protocol = protocol.as_str().as_bytes();
         let value = lines::push(
             bytes,
             &mut head.fields,
@@ -63,26 +58,53 @@ pub(crate) fn read_request(
         head.upgrade = Some(value);
         head.extended_connect = true;
     }
-    let others = parts.headers.iter().filter(|(name, _)| **name != HOST);
-    lines::append(others, bytes, &mut head.fields, bad)?;
+    let others = others.filter(|field| field.known != HOST);
+    lines::append(&others, bytes, &mut head.fields, bad)?;
     bytes.extend_from_slice(b"\r\n");
     meaning(bytes, end_of_stream, asked != Form::Plain, head)?;
     head.len = bytes.len();
     Ok(())
 }
 
-/// Before anything is copied.
-fn check_size(parts: &Parts, limits: &Limits) -> Result<(), Failure> {
-    let uri = &parts.uri;
-    let target = uri.path_and_query().map_or(0, |t| t.as_str().len());
-    let authority = uri.authority().map_or(0, |a| a.as_str().len());
-    let pseudo = ":method:scheme:authority:path".len()
-        + parts.method.as_str().len()
-        + uri.scheme_str().map_or(0, str::len)
-        + target
-        + authority
-        + 4 * OVERHEAD;
-    lines::check_size(&parts.headers, pseudo, limits)
+/// Names in the static table of HPACK.
+const AUTHORITY: u8 = 1;
+const METHOD: u8 = 2;
+const PATH: u8 = 4;
+const SCHEME: u8 = 6;
+const HOST: u8 = 38;
+
+/// Pseudo-header fields of a request (RFC 9113 section 8.3.1, RFC 8441 section 4).
+#[derive(Default)]
+struct Pseudo<'a> {
+    method: Option<&'a [u8]>,
+    scheme: Option<&'a [u8]>,
+    authority: Option<&'a [u8]>,
+    path: Option<&'a [u8]>,
+    protocol: Option<&'a [u8]>,
+    count: usize,
+}
+
+impl<'a> Pseudo<'a> {
+    /// They stand in front of all others, each once.
+    fn of(block: &'a Block) -> Result<Self, Failure> {
+        let mut pseudo = Self::default();
+        for field in block.iter() {
+            let place = match (field.known, field.name) {
+                (METHOD, _) => &mut pseudo.method,
+                (SCHEME, _) => &mut pseudo.scheme,
+                (AUTHORITY, _) => &mut pseudo.authority,
+                (PATH, _) => &mut pseudo.path,
+                (_, b":protocol") => &mut pseudo.protocol,
+                (_, [b':', ..]) => return Err(bad("pseudo-header field")),
+                _ => break,
+            };
+            if place.replace(field.value).is_some() {
+                return Err(bad("pseudo-header field that came twice"));
+            }
+            pseudo.count += 1;
+        }
+        Ok(pseudo)
+    }
 }
 
 /// What is asked for, by its pseudo-header fields (RFC 9113 sections 8.3.1 and 8.5, RFC 8441).
@@ -90,46 +112,40 @@ fn check_size(parts: &Parts, limits: &Limits) -> Result<(), Failure> {
 enum Form<'a> {
     Plain,
     Connect,
-    Extended(&'a Protocol),
+    Extended(&'a [u8]),
 }
 
 impl<'a> Form<'a> {
-    fn of(parts: &'a Parts) -> Result<Self, Failure> {
-        let protocol = parts.extensions.get::<Protocol>();
-        match (protocol, parts.method == Verb::CONNECT) {
+    fn of(pseudo: &Pseudo<'a>) -> Result<Self, Failure> {
+        match (pseudo.protocol, pseudo.method == Some(b"CONNECT")) {
             (None, false) => Ok(Self::Plain),
             (None, true) => Ok(Self::Connect),
-            (Some(p), true) if is_protocol(p.as_ref()) => Ok(Self::Extended(p)),
+            (Some(p), true) if is_protocol(p) => Ok(Self::Extended(p)),
             (Some(_), _) => Err(bad(":protocol")),
         }
     }
 
     /// An extended CONNECT is what HTTP/1 asks for by GET.
-    fn method(self, parts: &'a Parts) -> &'a [u8] {
+    fn method(self, pseudo: &Pseudo<'a>) -> &'a [u8] {
         match self {
-            Self::Plain | Self::Connect => parts.method.as_str().as_bytes(),
+            Self::Plain | Self::Connect => pseudo.method.unwrap_or_default(),
             Self::Extended(_) => b"GET",
         }
     }
 
     /// `:path`; of CONNECT there is none, and the authority stands in the request line.
-    fn target(self, uri: &'a Uri) -> Result<&'a [u8], Failure> {
+    fn target(self, pseudo: &Pseudo<'a>) -> Result<&'a [u8], Failure> {
         if self == Self::Connect {
-            return match (uri.scheme(), uri.path(), uri.authority()) {
-                (None, "", Some(authority)) => Ok(authority.as_str().as_bytes()),
+            return match (pseudo.scheme, pseudo.path, pseudo.authority) {
+                (None, None, Some(authority)) => Ok(authority),
                 _ => Err(bad("CONNECT with :scheme or :path")),
             };
         }
-        let known = |s: &str| s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https");
-        if !uri.scheme_str().is_none_or(known) {
+        let scheme = pseudo.scheme.unwrap_or_default();
+        if !(scheme.eq_ignore_ascii_case(b"http") || scheme.eq_ignore_ascii_case(b"https")) {
             return Err(bad(":scheme"));
         }
-        let target = uri.path_and_query().ok_or(bad(":path"))?;
-        // One that is missing, or begins with a fragment, is shown as `/`, but is not that.
-        if target.as_str() == "/" && *target != PathAndQuery::from_static("/") {
-            return Err(bad(":path"));
-        }
-        let target = target.as_str().as_bytes();
+        let target = pseudo.path.unwrap_or_default();
         if target.first() == Some(&b'/') && is_target(target) || target == b"*" {
             Ok(target)
         } else {
@@ -140,19 +156,22 @@ impl<'a> Form<'a> {
 
 /// The one host that is asked (RFC 9113 section 8.3.1): two readers could prefer either of
 /// `:authority` and `Host`, so they must agree.
-fn authority<'a>(uri: &'a Uri, fields: &'a HeaderMap, connect: bool) -> Result<&'a [u8], Failure> {
-    let mut hosts = fields.get_all(HOST).iter().map(http::HeaderValue::as_bytes);
+fn authority<'a>(
+    pseudo: &Pseudo<'a>,
+    others: impl Iterator<Item = Field<'a>>,
+    connect: bool,
+) -> Result<&'a [u8], Failure> {
+    let mut hosts = others.filter(|field| field.known == HOST);
     let (host, second) = (hosts.next(), hosts.next());
     if second.is_some() {
         return Err(bad("more than one Host"));
     }
-    let asked = uri.authority().map(|a| a.as_str().as_bytes());
-    let authority = match (asked, host) {
-        (Some(asked), Some(host)) if !asked.eq_ignore_ascii_case(host) => {
+    let authority = match (pseudo.authority, host) {
+        (Some(asked), Some(host)) if !asked.eq_ignore_ascii_case(host.value) => {
             return Err(bad("Host differs from :authority"));
         }
         (Some(asked), _) => asked,
-        (None, Some(host)) if !connect => host,
+        (None, Some(host)) if !connect => host.value,
         (None, _) => return Err(bad("no :authority")),
     };
     if !is_authority(authority) || (connect && !has_port(authority)) {
@@ -226,91 +245,91 @@ fn meaning(
     Ok(())
 }
 
-/// The request as it goes upstream, by the rules of the HTTP/1 writer. With `upgrade`, the protocol
-/// that the head asks for is asked for by extended CONNECT.
+/// What a request that was written asks for.
+pub(crate) struct Written {
+    pub(crate) asks: Asks,
+    /// The protocol that is to begin, in lower case.
+    pub(crate) protocol: Option<Box<[u8]>>,
+}
+
+/// Appends the request as it goes upstream, by the rules of the HTTP/1 writer. With `upgrade`, the
+/// protocol that the head asks for is asked for by extended CONNECT. `secure`: by the scheme `https`.
 ///
 /// # Errors
-/// HTTP/2, or the crate that speaks it, cannot carry it.
+/// HTTP/2 cannot carry it.
 pub(crate) fn write_request(
+    out: &mut Vec<u8>,
     request: &RequestView<'_>,
     edits: &Edits,
     upgrade: bool,
     host: &[u8],
-    scheme: Scheme,
-) -> Result<Request<()>, Failure> {
+    secure: bool,
+) -> Result<Written, Failure> {
     let head = request.head;
     let offers = head.upgrade.filter(|_| upgrade);
     let protocol = offers
         .map(|offers| protocol(head, offers.of(request.bytes)))
         .transpose()?;
-    let host = edits.host.as_deref().unwrap_or(host);
-    let path = edits.path.as_deref().unwrap_or_else(|| request.path());
-    let query = head.query.of(request.bytes);
-    let room = path.len() + query.len() + host.len() + edits.added().len() + 20;
-    let mut text = Text::begin(request.bytes, room);
-    let target = text.push(&[path, query]);
-    let authority = text.push(&[host]);
-    let added = text.push(&[edits.added()]);
-    let length = match head.body {
-        Body::Length(n) if protocol.is_none() => {
-            Some(text.push(&[itoa::Buffer::new().format(n).as_bytes()]))
-        }
-        _ => None,
+    out.reserve(request.bytes.len() + edits.added().len() + 64);
+    let method = if protocol.is_some() {
+        b"CONNECT"
+    } else {
+        request.method()
     };
-    let text = text.end();
+    hpack::known_field(out, METHOD, method, false);
+    // CONNECT has no scheme and no path.
+    let tunnel = head.method == Method::Connect;
+    if !tunnel {
+        hpack::known_field(out, SCHEME, if secure { b"https" } else { b"http" }, false);
+    }
+    let host = edits.host.as_deref().unwrap_or(host);
+    hpack::known_field(out, AUTHORITY, host, false);
+    if !tunnel {
+        path(out, request, edits);
+    }
+    if let Some(protocol) = &protocol {
+        hpack::field(out, b":protocol", protocol, false);
+    }
     let recipe = Recipe {
         edits,
         kept: head.kept(false),
-        added,
-        length,
+        length: match head.body {
+            Body::Length(n) if protocol.is_none() => Some(n),
+            _ => None,
+        },
         // The protocol's name in the pseudo-header field stands for it (RFC 8441 section 5).
         without: protocol.as_ref().map(|_| "sec-websocket-key"),
         te_trailers: head.te_trailers,
     };
-    let fields = map::fields(&text, &head.fields, &recipe).map_err(bad)?;
-    let mut out = Request::new(());
-    *out.version_mut() = http::Version::HTTP_2;
-    *out.method_mut() = match &protocol {
-        Some(_) => Verb::CONNECT,
-        None => Verb::from_bytes(request.method()).map_err(|_| bad("method"))?,
+    fields::write(out, request.bytes, &head.fields, &recipe);
+    let asks = match head.method {
+        _ if protocol.is_some() => Asks::Tunnel,
+        Method::Connect => Asks::Tunnel,
+        Method::Head => Asks::Head,
+        _ => Asks::Body,
     };
-    let tunnel = head.method == Method::Connect;
-    *out.uri_mut() = uri(&text, (!tunnel).then_some((scheme, target)), authority)?;
-    *out.headers_mut() = fields;
-    if let Some(protocol) = protocol {
-        out.extensions_mut().insert(protocol);
-    }
-    Ok(out)
+    Ok(Written { asks, protocol })
 }
 
-/// Pseudo-header fields; CONNECT has no scheme and no path.
-fn uri(text: &Shared, target: Option<(Scheme, Span)>, authority: Span) -> Result<Uri, Failure> {
-    let mut parts = uri::Parts::default();
-    let authority = Authority::from_maybe_shared(text.part(authority));
-    parts.authority = Some(authority.map_err(|_| bad("authority that HTTP/2 cannot carry"))?);
-    if let Some((scheme, target)) = target {
-        // Positions in it are 16 bits wide in the `http` crate.
-        if target.len() >= usize::from(u16::MAX) {
-            return Err(Failure::new(Cause::RequestLineTooLong, "path"));
-        }
-        let target = PathAndQuery::from_maybe_shared(text.part(target));
-        parts.path_and_query = Some(target.map_err(|_| bad("path that HTTP/2 cannot carry"))?);
-        parts.scheme = Some(scheme);
+fn path(out: &mut Vec<u8>, request: &RequestView<'_>, edits: &Edits) {
+    let path = edits.path.as_deref().unwrap_or_else(|| request.path());
+    let query = request.head.query.of(request.bytes);
+    if query.is_empty() {
+        return hpack::known_field(out, PATH, path, false);
     }
-    Uri::from_parts(parts).map_err(|_| bad("request target"))
+    hpack::known_field(out, PATH, &[path, query].concat(), false);
 }
 
 /// The protocol to ask for by extended CONNECT: the one offered first. Names compare without case
 /// in HTTP/1, and are lower case here.
-fn protocol(head: &RequestHead, offers: &[u8]) -> Result<Protocol, Failure> {
+fn protocol(head: &RequestHead, offers: &[u8]) -> Result<Box<[u8]>, Failure> {
     // Neither its method nor a body of its own can be said beside the tunnel.
     if head.method != Method::Get || !matches!(head.body, Body::None | Body::Length(0)) {
         return Err(bad("upgrade with a body or by another method than GET"));
     }
     let offer = list(offers).next().filter(|offer| is_protocol(offer));
-    let name = offer.and_then(|offer| std::str::from_utf8(offer).ok());
-    let name = name.ok_or(bad("Upgrade"))?.to_ascii_lowercase();
-    Ok(Protocol::from(name.as_str()))
+    let name = offer.ok_or(bad("Upgrade"))?;
+    Ok(name.to_ascii_lowercase().into())
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! A response head between HTTP/2 and text: what it says, and how it is said.
 
-use http::{HeaderMap, Response, StatusCode, response::Parts};
+use http::StatusCode;
 
 use super::{
+    fields::{self, Recipe},
+    hpack::{self, Block},
     lines,
-    map::{self, Recipe, Text},
 };
 use crate::{
     error::{Cause, Failure},
@@ -26,7 +27,7 @@ const fn bad(detail: &'static str) -> Failure {
 /// # Errors
 /// [`Cause::BadResponse`] or [`Cause::ResponseHeadTooLarge`]; the stream is to be reset.
 pub(crate) fn read_response(
-    parts: &Parts,
+    block: &Block,
     end_of_stream: bool,
     asked: Asked,
     limits: &Limits,
@@ -34,11 +35,12 @@ pub(crate) fn read_response(
     head: &mut ResponseHead,
 ) -> Result<(), Failure> {
     // RFC 9113 section 8.6: protocols are not switched by a status.
-    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+    let status = status(block)?;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(bad("101 on HTTP/2"));
     }
-    begin(parts.status, bytes, head)?;
-    finish(parts, limits, bytes, head)?;
+    begin(status, bytes, head)?;
+    finish(block, limits, bytes, head)?;
     head.body = body(head, end_of_stream, asked)?;
     Ok(())
 }
@@ -49,13 +51,13 @@ pub(crate) fn read_response(
 /// # Errors
 /// As with [`read_response`], and for any other status.
 pub(crate) fn read_switch(
-    parts: &Parts,
+    block: &Block,
     protocol: &[u8],
     limits: &Limits,
     bytes: &mut Vec<u8>,
     head: &mut ResponseHead,
 ) -> Result<(), Failure> {
-    if !parts.status.is_success() {
+    if !status(block)?.is_success() {
         return Err(bad("extended CONNECT not granted"));
     }
     begin(StatusCode::SWITCHING_PROTOCOLS, bytes, head)?;
@@ -67,10 +69,25 @@ pub(crate) fn read_switch(
         Known::Upgrade,
     );
     head.upgrade = Some(value);
-    finish(parts, limits, bytes, head)?;
+    finish(block, limits, bytes, head)?;
     // A length has no meaning there (RFC 9110 section 9.3.6).
     head.declared_length = None;
     Ok(())
+}
+
+/// `:status` in the static table of HPACK.
+const STATUS: u8 = 8;
+
+/// The one pseudo-header field of a response, in front of all others.
+fn status(block: &Block) -> Result<StatusCode, Failure> {
+    let first = block.get(0).filter(|field| field.known == STATUS);
+    let status = first.and_then(|field| StatusCode::from_bytes(field.value).ok());
+    status.ok_or(bad(":status"))
+}
+
+/// Whether it is a success, or nothing that can be read.
+pub(crate) fn is_success(block: &Block) -> bool {
+    status(block).is_ok_and(|status| status.is_success())
 }
 
 /// The status line. HTTP/2 has no reason phrase; the usual one is as good.
@@ -100,14 +117,13 @@ fn begin(status: StatusCode, bytes: &mut Vec<u8>, head: &mut ResponseHead) -> Re
 
 /// The fields, and the length they say.
 fn finish(
-    parts: &Parts,
+    block: &Block,
     limits: &Limits,
     bytes: &mut Vec<u8>,
     head: &mut ResponseHead,
 ) -> Result<(), Failure> {
-    let pseudo = ":status200".len() + lines::OVERHEAD;
-    lines::check_size(&parts.headers, pseudo, limits).map_err(as_response)?;
-    lines::append(parts.headers.iter(), bytes, &mut head.fields, bad)?;
+    lines::check_size(block, 1, limits).map_err(as_response)?;
+    lines::append(&block.iter().skip(1), bytes, &mut head.fields, bad)?;
     bytes.extend_from_slice(b"\r\n");
     head.len = bytes.len();
     let lengths = head
@@ -140,66 +156,37 @@ fn body(head: &ResponseHead, end_of_stream: bool, asked: Asked) -> Result<Body, 
     }
 }
 
-/// The response, or interim response, as it goes downstream, by the rules of the HTTP/1 writer. A
-/// 101 becomes the 200 that grants an extended CONNECT.
-///
-/// # Errors
-/// HTTP/2, or the crate that speaks it, cannot carry it.
-pub(crate) fn write_response(
-    response: &ResponseView<'_>,
-    edits: &Edits,
-) -> Result<Response<()>, Failure> {
+/// Appends the response, or interim response, as it goes downstream, by the rules of the HTTP/1 writer.
+/// A 101 becomes the 200 that grants an extended CONNECT.
+pub(crate) fn write_response(out: &mut Vec<u8>, response: &ResponseView<'_>, edits: &Edits) {
     let head = response.head;
     let switches = head.status == 101;
-    let mut text = Text::begin(response.bytes, edits.added().len() + 20);
-    let added = text.push(&[edits.added()]);
-    let length = head
-        .said_length()
-        .map(|n| text.push(&[itoa::Buffer::new().format(n).as_bytes()]));
-    let text = text.end();
+    out.reserve(response.bytes.len() + edits.added().len() + 64);
+    hpack::status(out, if switches { 200 } else { head.status });
     let recipe = Recipe {
         edits,
         kept: ResponseHead::kept(false),
-        added,
-        length,
+        length: head.said_length(),
         // That the CONNECT is granted stands for it (RFC 8441 section 5).
         without: switches.then_some("sec-websocket-accept"),
         te_trailers: false,
     };
-    let fields = map::fields(&text, &head.fields, &recipe).map_err(bad)?;
-    let status = if switches { 200 } else { head.status };
-    let mut out = Response::new(());
-    *out.version_mut() = http::Version::HTTP_2;
-    *out.status_mut() = StatusCode::from_u16(status).map_err(|_| bad("status code"))?;
-    *out.headers_mut() = fields;
-    Ok(out)
+    fields::write(out, response.bytes, &head.fields, &recipe);
 }
 
-/// An answer of our own. `lines` are its fields, each `Name: value` with CRLF; `length` that of its body.
-///
-/// # Errors
-/// A line is none.
-pub(crate) fn own_response(
-    status: u16,
-    lines: &[u8],
-    length: Option<usize>,
-) -> Result<Response<()>, Failure> {
-    let mut text = Text::begin(lines, 40);
-    let digits = length.map(|n| {
-        let mut number = itoa::Buffer::new();
-        text.push(&[b"Content-Length: ", number.format(n).as_bytes(), b"\r\n"])
-    });
-    let text = text.end();
-    let lines = Span::new(0, lines.len());
-    let mut fields = HeaderMap::new();
-    for lines in [Some(lines), digits].into_iter().flatten() {
-        map::append_lines(&mut fields, &text, lines).map_err(bad)?;
+/// Appends an answer of our own. `lines` are its fields, each `Name: value` with CRLF; `length` that of
+/// its body.
+pub(crate) fn own_response(out: &mut Vec<u8>, status: u16, lines: &[u8], length: Option<usize>) {
+    hpack::status(out, status);
+    fields::lines(out, lines);
+    if let Some(length) = length {
+        fields::content_length(out, length as u64);
     }
-    let mut out = Response::new(());
-    *out.version_mut() = http::Version::HTTP_2;
-    *out.status_mut() = StatusCode::from_u16(status).map_err(|_| bad("status code"))?;
-    *out.headers_mut() = fields;
-    Ok(out)
+}
+
+/// Appends trailers of our own, as the lines of [`own_response`].
+pub(crate) fn own_trailers(out: &mut Vec<u8>, lines: &[u8]) {
+    fields::lines(out, lines);
 }
 
 #[cfg(test)]

@@ -3,44 +3,25 @@
 use super::{
     Bdp,
     abuse::{self, Limits},
-    io,
+    link,
 };
 use outrigger_config::model::{FrameRates, Http2Options, Rate};
 
-/// `tunnels`: whether a client may ask for other protocols by extended CONNECT (RFC 8441).
-pub(crate) fn server_builder(
-    settings: &Http2Options,
-    head: u32,
-    tunnels: bool,
-) -> h2::server::Builder {
-    let mut builder = io::server();
-    if tunnels {
-        builder.enable_connect_protocol();
+/// `head`: bytes of a head. `tunnels`: whether a client may ask for other protocols by extended
+/// CONNECT (RFC 8441).
+pub(crate) fn settings(settings: &Http2Options, head: u32, tunnels: bool) -> link::Settings {
+    link::Settings {
+        max_streams: settings.max_streams,
+        window: settings.initial_window.0 as u32,
+        connection_window: connection_window(settings),
+        header_list: head.saturating_mul(2),
+        tunnels,
     }
-    builder
-        .initial_window_size(settings.initial_window.0 as u32)
-        .initial_connection_window_size(connection_window(settings))
-        .max_concurrent_streams(settings.max_streams)
-        .max_header_list_size(head.saturating_mul(2));
-    builder
-}
-
-/// How many streams an endpoint takes that has not said so yet.
-pub(crate) const UNTOLD: usize = usize::MAX - 1;
-
-pub(crate) fn client_builder(settings: &Http2Options, head: u32) -> h2::client::Builder {
-    let mut builder = io::client();
-    builder
-        .initial_max_send_streams(UNTOLD)
-        .initial_window_size(settings.initial_window.0 as u32)
-        .initial_connection_window_size(connection_window(settings))
-        .max_header_list_size(head.saturating_mul(2));
-    builder
 }
 
 /// Every stream at its first window at once, so that those whose receivers are behind do not hold
 /// up the others; no more than the most.
-pub(crate) fn connection_window(settings: &Http2Options) -> u32 {
+fn connection_window(settings: &Http2Options) -> u32 {
     let all = settings
         .initial_window
         .0
@@ -49,9 +30,10 @@ pub(crate) fn connection_window(settings: &Http2Options) -> u32 {
 }
 
 /// The estimate that lets windows grow.
-pub(crate) fn bdp(ping: Option<h2::PingPong>, settings: &Http2Options) -> Option<Bdp> {
+pub(crate) fn bdp(settings: &Http2Options) -> Bdp {
     let (first, most) = (settings.initial_window.0, settings.max_window.0);
-    ping.map(|ping| Bdp::new(ping, first as u32, most.max(first) as u32))
+    let connection = connection_window(settings);
+    Bdp::new(first as u32, most.max(first) as u32, connection)
 }
 
 /// What a client may send. `many`: it carries many clients.

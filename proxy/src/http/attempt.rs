@@ -9,8 +9,6 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use h2::ext::Protocol;
-
 use super::{
     Conn,
     exchange::Stop,
@@ -29,6 +27,7 @@ use crate::{
         endpoint::{Endpoint, InFlight},
     },
     error::{Cause, Failure, Side},
+    h2::Written,
     message::{Body, grpc as grpc_codes},
     route::Rule,
     shared::{BUFFER, State, Worker},
@@ -215,19 +214,25 @@ fn open(
     kept: &mut Option<Transfer>,
     lease: Lease,
 ) -> Result<(Upstream, Upload), Failed> {
-    let request = upload::request(conn, state, cluster).map_err(never_sent)?;
-    let protocol = request.extensions().get::<Protocol>().cloned();
-    let end = protocol.is_none() && upload::is_empty(state.request.body);
-    // A connection that takes no more was found out too late: nothing was sent on it.
-    let (response, send) = lease.send(request, end).map_err(not_sent)?;
+    let mut block = std::mem::take(&mut state.to_upstream);
+    block.clear();
+    let sent = upload::request(conn, state, cluster, &mut block)
+        .map_err(never_sent)
+        .and_then(|Written { asks, protocol }| {
+            let end = protocol.is_none() && upload::is_empty(state.request.body);
+            // A connection that takes no more was found out too late: nothing was sent on it.
+            let stream = lease.send(&block, end, asks).map_err(not_sent)?;
+            Ok((stream, protocol))
+        });
+    block.clear();
+    state.to_upstream = block;
+    let (stream, protocol) = sent?;
     let upload = match kept.take() {
         Some(transfer) => Upload::new(transfer),
         None => upload::start_stream(conn, state),
     };
     let upstream = Upstream::Http2(Box::new(ClientStream {
-        response,
-        send,
-        recv: None,
+        stream,
         protocol,
         lease,
     }));

@@ -10,8 +10,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use h2::Reason;
-
 use super::{
     Conn, Next,
     attempt::{Exchange, usual},
@@ -21,7 +19,7 @@ use super::{
     pump::{Broken, Encoding, Plan, Progress},
     record::Ledger,
     reply,
-    sides::{Downstream, ServerStream, Upstream},
+    sides::{Downstream, Upstream},
     transfer::{Carrier, Transfer},
     upload::Upload,
     watch::{impatience, poll_gone},
@@ -30,7 +28,7 @@ use crate::{
     error::{Cause, Failure},
     filter::{self, ResponseContext},
     h1::{self, Delivery, Limits, write_response},
-    h2 as http2,
+    h2::{self as http2, Code},
     message::{Body, Edits, Known, RequestView, Version, grpc},
     route::{Backend, Rule, Session},
     shared::State,
@@ -157,7 +155,10 @@ fn begin(
             ledger.sent += out.len() as u64;
         }
         Downstream::Http2(stream) => {
-            begin_answer(stream, state, end)?;
+            http2::write_response(&mut out, &state.answer(), &state.response_edits);
+            let answered = stream.answer(&out, end);
+            out.clear();
+            answered?;
             ledger.sent += state.response.len as u64;
         }
         Downstream::Driven => {}
@@ -224,16 +225,6 @@ fn framing(body: Body, version: Version, close: &mut bool) -> (Encoding, Body) {
         // HTTP/2 frames what comes by itself.
         (body, _) => (Encoding::Plain, body),
     }
-}
-
-/// Sends the head on a stream.
-fn begin_answer(stream: &mut ServerStream, state: &State, end: bool) -> Result<(), Failure> {
-    let response = http2::write_response(&state.answer(), &state.response_edits)?;
-    let begun = stream.respond.send_response(response, end);
-    stream.answered = true;
-    let body = begun.map_err(|_| Failure::new(Cause::ClientGone, "before the response"))?;
-    stream.send = Some(body);
-    Ok(())
 }
 
 /// Applies filters to the head.
@@ -356,10 +347,10 @@ fn poll_rest(
 
 /// Whether the word of an endpoint that broke off its answer is true for the client as well. That
 /// nothing was processed, or that the answer is whole, is not: the client has a part of it.
-fn holds_below(reason: Reason) -> bool {
+fn holds_below(reason: Code) -> bool {
     !matches!(
         reason,
-        Reason::NO_ERROR | Reason::REFUSED_STREAM | Reason::HTTP_1_1_REQUIRED
+        Code::NO_ERROR | Code::REFUSED_STREAM | Code::HTTP_1_1_REQUIRED
     )
 }
 

@@ -325,18 +325,38 @@ fn passages(bytes: &[u8], fields: &Fields, pseudonym: &str) -> usize {
         .sum()
 }
 
+/// The digits of a number, all at once: each nibble in a byte of its own, and there made a digit.
+fn hex(bits: u64) -> [u8; 16] {
+    const LOW: u128 = 0x0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f;
+    const ONES: u128 = 0x0101_0101_0101_0101_0101_0101_0101_0101;
+    let mut wide = u128::from(bits);
+    for (shift, mask) in [
+        (32, 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff),
+        (16, 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff),
+        (8, 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff),
+        (4, LOW),
+    ] {
+        wide = (wide | (wide << shift)) & mask;
+    }
+    // Those above nine, each as a one in its byte.
+    let letters = ((wide + ONES * 6) >> 4) & ONES;
+    (wide + ONES * u128::from(b'0') + letters * u128::from(b'a' - b'9' - 1)).to_be_bytes()
+}
+
 /// A random UUID (RFC 9562 version 4).
 fn request_id(random: &mut fastrand::Rng) -> [u8; 36] {
     let bits = random.u128(..);
     let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let mut digits = [0; 32];
+    // Half of its digits at a time, a byte each.
+    for (half, part) in digits.chunks_exact_mut(16).enumerate() {
+        let bits = (bits >> (64 * (1 - half))) as u64;
+        part.copy_from_slice(&hex(bits));
+    }
     let mut text = [b'-'; 36];
-    let mut shift = 128;
-    for (at, digit) in text.iter_mut().enumerate() {
-        if !matches!(at, 8 | 13 | 18 | 23) {
-            shift -= 4;
-            *digit = *b"0123456789abcdef"
-                .get((bits >> shift) as usize & 15)
-                .unwrap_or(&b'0');
+    for (at, from, len) in [(0, 0, 8), (9, 8, 4), (14, 12, 4), (19, 16, 4), (24, 20, 12)] {
+        if let (Some(to), Some(from)) = (text.get_mut(at..at + len), digits.get(from..from + len)) {
+            to.copy_from_slice(from);
         }
     }
     text

@@ -2,8 +2,6 @@
 //!
 //! Both are for calls alone. That the proxy carries them, trailers and all, is like any other request.
 
-use http::HeaderMap;
-
 use super::{
     Next,
     patience::Patience,
@@ -36,10 +34,11 @@ impl Call {
     }
 
     /// The same of a head that was not read.
-    pub(super) fn of_parts(parts: &http::request::Parts) -> Option<Self> {
-        let kind = parts.headers.get(http::header::CONTENT_TYPE)?;
-        let is_call = parts.method == http::Method::POST && grpc::is_content_type(kind.as_bytes());
-        is_call.then(Self::default)
+    pub(super) fn of_block(block: &http2::Block) -> Option<Self> {
+        let first = |name: &[u8]| block.iter().find(|field| field.name == name);
+        let kind = first(b"content-type")?;
+        let is_post = first(b":method")?.value == b"POST";
+        (is_post && grpc::is_content_type(kind.value)).then(Self::default)
     }
 }
 
@@ -148,21 +147,15 @@ fn lines(cause: Cause, begun: bool, proxy_status: bool) -> Vec<u8> {
 
 /// An answer that is whole with its head.
 fn send_head(stream: &mut ServerStream, lines: &[u8]) -> Option<()> {
-    let response = http2::own_response(200, lines, None).ok()?;
-    let sent = stream.respond.send_response(response, true).ok()?;
-    stream.answered = true;
-    stream.send = Some(sent);
-    Some(())
+    let mut block = Vec::with_capacity(lines.len());
+    http2::own_response(&mut block, 200, lines, None);
+    stream.answer(&block, true).ok()
 }
 
 fn send_trailers(stream: &mut ServerStream, lines: &[u8]) -> Option<()> {
-    let trailers: HeaderMap = http2::own_response(200, lines, None)
-        .ok()?
-        .into_parts()
-        .0
-        .headers;
-    let send: &mut h2::SendStream<http2::Piece> = stream.send.as_mut()?;
-    send.send_trailers(trailers).ok()
+    let mut block = Vec::with_capacity(lines.len());
+    http2::own_trailers(&mut block, lines);
+    stream.stream.send_head(&block, true).ok()
 }
 
 #[cfg(test)]

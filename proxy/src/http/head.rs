@@ -1,10 +1,9 @@
 //! From a request that is on its way to the head of its response.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::Pin,
+    future::poll_fn,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use super::{
@@ -20,7 +19,7 @@ use crate::{
     cluster::Cluster,
     error::{Cause, Failure},
     h1::{HeadScan, parse_response},
-    h2 as http2,
+    h2::{self as http2, Code, Gone},
     message::{Asked, Limits, Method, as_response},
     shared::{State, Worker},
     upstream::Connection,
@@ -160,64 +159,46 @@ fn poll_frames(
     limits: &Limits,
     asked: Asked,
 ) -> Poll<Result<usize, Lost>> {
-    let (parts, end) = match stream.response.poll_informational(cx) {
-        Poll::Ready(Some(Ok(interim))) => (interim.into_parts().0, false),
-        Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(lost(&error, stream))),
-        Poll::Ready(None) | Poll::Pending => {
-            match std::task::ready!(Pin::new(&mut stream.response).poll(cx)) {
-                Ok(response) => {
-                    let (parts, recv) = response.into_parts();
-                    let end = recv.is_end_stream();
-                    stream.recv = Some(recv);
-                    (parts, end)
-                }
-                Err(error) => return Poll::Ready(Err(lost(&error, stream))),
-            }
+    let (text, head) = (&mut state.answer, &mut state.response);
+    let protocol = stream.protocol.as_deref();
+    let read = stream.stream.poll_head(cx, |block, end| match protocol {
+        Some(protocol) if http2::is_success(block) => {
+            http2::read_switch(block, protocol, limits, text, head)
         }
-    };
-    if let Some(protocol) = stream
-        .protocol
-        .as_ref()
-        .filter(|_| parts.status.is_success())
-    {
-        let protocol = protocol.as_str().as_bytes();
-        let (text, head) = (&mut state.answer, &mut state.response);
-        http2::read_switch(&parts, protocol, limits, text, head)?;
-        return Poll::Ready(Ok(0));
+        _ => http2::read_response(block, end, asked, limits, text, head),
+    });
+    match ready!(read) {
+        Ok(read) => Poll::Ready(Ok(read.map(|()| 0)?)),
+        Err(gone) => Poll::Ready(Err(lost(gone, stream))),
     }
-    http2::read_response(
-        &parts,
-        end,
-        asked,
-        limits,
-        &mut state.answer,
-        &mut state.response,
-    )?;
-    Poll::Ready(Ok(0))
 }
 
 /// What became of a request whose stream ended without an answer.
-fn lost(error: &h2::Error, stream: &ClientStream) -> Lost {
+fn lost(gone: Gone, stream: &ClientStream) -> Lost {
     if let Some(failure) = stream.lease.why() {
         return failure.into();
     }
-    let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    // Streams up to the last one that GOAWAY names go on; it is the end of those above only.
-    let above_last = error.is_go_away();
-    let failure = match (error.is_reset(), error.is_library()) {
-        (_, true) => Failure::new(Cause::BadResponse, "HTTP/2 protocol error"),
-        (true, false) => Failure::new(Cause::UpstreamReset, "before any answer"),
-        (false, false) => Failure::new(Cause::UpstreamClosed, "before any answer"),
+    let (failure, unprocessed) = match gone {
+        Gone::Broke => {
+            let detail = "HTTP/2 protocol error";
+            (Failure::new(Cause::BadResponse, detail), Again::No)
+        }
+        Gone::Reset(code) => {
+            let refused = Again::safe_if(code == Code::REFUSED_STREAM);
+            (Failure::new(Cause::UpstreamReset, BEFORE), refused)
+        }
+        // Streams up to the last one that GOAWAY names go on; it is the end of those above only.
+        Gone::Left(Code::NO_ERROR) => (Failure::new(Cause::UpstreamClosed, BEFORE), Again::Left),
+        Gone::Left(_) => (Failure::new(Cause::UpstreamClosed, BEFORE), Again::Safe),
+        Gone::Closed | Gone::Given => (Failure::new(Cause::UpstreamClosed, BEFORE), Again::No),
     };
     Lost {
         failure,
-        unprocessed: match error.reason() {
-            _ if !error.is_remote() => Again::No,
-            Some(h2::Reason::NO_ERROR) if above_last => Again::Left,
-            _ => Again::safe_if(refused || above_last),
-        },
+        unprocessed,
     }
 }
+
+const BEFORE: &str = "before any answer";
 
 /// What else may end the wait.
 fn poll_watch(

@@ -24,9 +24,11 @@ pub(super) async fn pass_on(
     let mut edits = Edits::default();
     forwarded::drop_listed(view.bytes, &view.head.fields, &mut edits);
     if let Downstream::Http2(stream) = &mut conn.side {
-        let response = http2::write_response(&view, &edits)?;
+        http2::write_response(&mut out, &view, &edits);
         // Fails only where the stream is gone, which is seen where it is watched.
-        let _ = stream.respond.send_informational(response);
+        let _ = stream.stream.send_head(&out, false);
+        out.clear();
+        state.to_downstream = out;
         return Ok(());
     }
     write_response(

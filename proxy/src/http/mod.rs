@@ -21,6 +21,7 @@ mod relay;
 mod reply;
 mod secured;
 mod sides;
+mod streams;
 mod switch;
 mod transfer;
 mod tunnel;

@@ -15,6 +15,7 @@ use tokio::io::AsyncWrite;
 use crate::{
     error::{Cause, Failure},
     h1::{Decoder, Limits, Step, write_trailers},
+    h2::Code,
     message::Body,
     net::{
         behind::Behind,
@@ -43,7 +44,7 @@ pub(super) enum Broken {
     /// The source's framing is broken, or the body too large.
     Framing(Failure),
     /// The source's stream was reset, by the peer with this code or because its connection broke.
-    Reset(Option<h2::Reason>),
+    Reset(Option<Code>),
     /// The receiver is behind, and there is no memory left for what came.
     NoMemory,
     /// Writing failed.

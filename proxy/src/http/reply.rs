@@ -167,11 +167,13 @@ pub(super) async fn send(
     })
 }
 
-fn own(reply: &Reply, length: Option<usize>) -> Result<http::Response<()>, Failure> {
+fn own(reply: &Reply, length: Option<usize>) -> Vec<u8> {
     let mut lines = Vec::with_capacity(reply.lines.len() + 64);
     date_line(&mut lines);
     lines.extend_from_slice(&reply.lines);
-    http2::own_response(reply.status, &lines, length)
+    let mut block = Vec::with_capacity(lines.len());
+    http2::own_response(&mut block, reply.status, &lines, length);
+    block
 }
 
 /// The same on a stream of an HTTP/2 connection.
@@ -184,16 +186,15 @@ async fn send_stream(
     let gone = || Failure::new(Cause::ClientGone, "while we answered");
     let may_have_body = !matches!(reply.status, 204 | 304);
     let length = may_have_body.then_some(reply.body.len());
-    let response = own(reply, length)?;
+    let block = own(reply, length);
     let body = if may_have_body && !is_head(&state.request) {
         Bytes::copy_from_slice(&reply.body)
     } else {
         Bytes::new()
     };
     if let Downstream::Http2(stream) = &mut conn.side {
-        let sent = stream.respond.send_response(response, body.is_empty());
-        stream.answered = true;
-        stream.send = Some(sent.map_err(|_| gone())?);
+        let sent = stream.answer(&block, body.is_empty());
+        sent.map_err(|_| gone())?;
     }
     ledger.status = reply.status;
     ledger.sent += (reply.lines.len() + body.len()) as u64;

@@ -3,15 +3,10 @@
 
 use std::task::{Context, Poll};
 
-use h2::{
-    Reason, RecvStream, SendStream, client::ResponseFuture, ext::Protocol, server::SendResponse,
-};
-use http::Response;
-
 use super::transfer::{Carrier, Sink, Source};
 use crate::{
     error::{Cause, Failure},
-    h2::{Channel, Piece, Queue},
+    h2::{Channel, Code, Stream as Http2Stream},
     message::Body,
     net::stream::Stream,
     upstream::{Connection, Lease},
@@ -27,15 +22,11 @@ pub(crate) enum Downstream {
 
 /// A request that came on a stream of an HTTP/2 connection.
 pub(crate) struct ServerStream {
-    pub(super) recv: RecvStream,
-    pub(super) respond: SendResponse<Piece>,
-    pub(super) queue: Queue,
-    /// From the response's head on, where a body follows.
-    pub(super) send: Option<SendStream<Piece>>,
+    pub(super) stream: Http2Stream,
     /// The response's head was sent.
     pub(super) answered: bool,
     /// Why the endpoint reset its stream, for the client to be told the same.
-    pub(super) reason: Option<Reason>,
+    pub(super) reason: Option<Code>,
 }
 
 /// The endpoint's side.
@@ -46,12 +37,9 @@ pub(super) enum Upstream {
 
 /// A request on a stream of an HTTP/2 connection.
 pub(super) struct ClientStream {
-    pub(super) response: ResponseFuture,
-    pub(super) send: SendStream<Piece>,
-    /// From the response's head on.
-    pub(super) recv: Option<RecvStream>,
+    pub(super) stream: Http2Stream,
     /// What was asked for by extended CONNECT, where it was.
-    pub(super) protocol: Option<Protocol>,
+    pub(super) protocol: Option<Box<[u8]>>,
     /// Last, so that the stream is gone before its place is free.
     pub(super) lease: Lease,
 }
@@ -67,7 +55,7 @@ impl Downstream {
     pub(super) fn source(&mut self) -> Source<'_> {
         match self {
             Self::Http1(stream) => Source::Http1(stream),
-            Self::Http2(stream) => Source::Http2(&mut stream.recv),
+            Self::Http2(stream) => Source::Http2(&mut stream.stream),
             Self::Driven => Source::Nothing,
         }
     }
@@ -75,10 +63,7 @@ impl Downstream {
     pub(super) fn sink(&mut self) -> Sink<'_> {
         match self {
             Self::Http1(stream) => Sink::Http1(stream),
-            Self::Http2(stream) => match &mut stream.send {
-                Some(send) => Sink::Http2(send, &stream.queue),
-                None => Sink::Nothing,
-            },
+            Self::Http2(stream) => Sink::Http2(&mut stream.stream),
             Self::Driven => Sink::Nothing,
         }
     }
@@ -93,14 +78,9 @@ impl Downstream {
 
     /// The stream of a client that was granted a tunnel, as bytes; `reset` says that they broke.
     /// Nothing of it is left here.
-    pub(super) fn take_channel(&mut self, reset: Reason) -> Option<Channel<()>> {
+    pub(super) fn take_channel(&mut self, reset: Code) -> Option<Channel<()>> {
         match std::mem::replace(self, Self::Driven) {
-            Self::Http2(stream) => {
-                let ServerStream {
-                    recv, send, queue, ..
-                } = *stream;
-                Some(Channel::new(recv, send?, queue, reset, ()))
-            }
+            Self::Http2(stream) => Some(Channel::new(stream.stream, reset, ())),
             other => {
                 *self = other;
                 None
@@ -110,40 +90,28 @@ impl Downstream {
 }
 
 impl ServerStream {
-    pub(super) fn new(recv: RecvStream, respond: SendResponse<Piece>, queue: Queue) -> Self {
+    pub(super) fn new(stream: Http2Stream) -> Self {
         Self {
-            recv,
-            respond,
-            queue,
-            send: None,
+            stream,
             answered: false,
             reason: None,
         }
     }
 
-    /// Sends a response's head behind which bytes follow that are no body.
-    pub(super) fn grant(&mut self, response: Response<()>) -> Result<(), Failure> {
-        let begun = self.respond.send_response(response, false);
+    /// Sends the response's head, a header block; with `end` nothing follows.
+    pub(super) fn answer(&mut self, block: &[u8], end: bool) -> Result<(), Failure> {
         self.answered = true;
         let gone = |_| Failure::new(Cause::ClientGone, "before the response");
-        self.send = Some(begun.map_err(gone)?);
-        Ok(())
+        self.stream.send_head(block, end).map_err(gone)
     }
 
     /// Ready when the client gave the stream up, or its connection is gone.
-    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.send {
-            Some(send) => send.poll_reset(cx).map(|_| ()),
-            None if self.answered => Poll::Pending,
-            None => self.respond.poll_reset(cx).map(|_| ()),
-        }
+    pub(super) fn poll_gone(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.stream.poll_gone(cx).map(|_| ())
     }
 
-    pub(super) fn reset(&mut self, reason: Reason) {
-        match &mut self.send {
-            Some(send) => send.send_reset(reason),
-            None => self.respond.send_reset(reason),
-        }
+    pub(super) fn reset(&mut self, code: Code) {
+        self.stream.reset(code);
     }
 }
 
@@ -158,7 +126,7 @@ impl Upstream {
     pub(super) fn source(&mut self) -> Source<'_> {
         match self {
             Self::Http1(connection) => Source::Http1(&mut connection.stream),
-            Self::Http2(stream) => stream.recv.as_mut().map_or(Source::Nothing, Source::Http2),
+            Self::Http2(stream) => Source::Http2(&mut stream.stream),
         }
     }
 
@@ -166,23 +134,21 @@ impl Upstream {
     pub(super) fn is_read(&self, body: Body) -> bool {
         match self {
             Self::Http1(_) => body == Body::None,
-            Self::Http2(stream) => stream.recv.as_ref().is_none_or(RecvStream::is_end_stream),
+            Self::Http2(stream) => stream.stream.is_read(),
         }
     }
 
     pub(super) fn sink(&mut self) -> Sink<'_> {
         match self {
             Self::Http1(connection) => Sink::Http1(&mut connection.stream),
-            Self::Http2(stream) => Sink::Http2(&mut stream.send, stream.lease.queue()),
+            Self::Http2(stream) => Sink::Http2(&mut stream.stream),
         }
     }
 }
 
 impl ClientStream {
     /// The stream of a tunnel that was granted, as bytes.
-    pub(super) fn into_channel(self) -> Option<Channel<Lease>> {
-        let queue = self.lease.queue().clone();
-        let (recv, send) = (self.recv?, self.send);
-        Some(Channel::new(recv, send, queue, Reason::CANCEL, self.lease))
+    pub(super) fn into_channel(self) -> Channel<Lease> {
+        Channel::new(self.stream, Code::CANCEL, self.lease)
     }
 }

@@ -5,21 +5,19 @@
 
 use std::task::{Context, Poll};
 
-use h2::{RecvStream, SendStream};
-
 use super::{
     pump::{Broken, Encoding, Plan, Progress, Pump},
     relay::Relay,
 };
 use crate::{
-    h2::{Piece, Queue},
+    h2,
     net::{buffer::Buffer, stream::Stream},
 };
 
 /// Where a body comes from.
 pub(super) enum Source<'a> {
     Http1(&'a mut Stream),
-    Http2(&'a mut RecvStream),
+    Http2(&'a mut h2::Stream),
     /// It was read already, or there is none.
     Nothing,
 }
@@ -27,7 +25,7 @@ pub(super) enum Source<'a> {
 /// Where a body goes.
 pub(super) enum Sink<'a> {
     Http1(&'a mut Stream),
-    Http2(&'a mut SendStream<Piece>, &'a Queue),
+    Http2(&'a mut h2::Stream),
     /// The head that went before said that nothing follows.
     Nothing,
 }

@@ -21,7 +21,6 @@ use super::{
     transfer::Carrier,
     upload,
 };
-use h2::Reason;
 use outrigger_config::model::Direction;
 
 use crate::{
@@ -30,7 +29,7 @@ use crate::{
     error::{Cause, Failure},
     filter::{self, ResponseContext},
     h1::{Delivery, write_response},
-    h2 as http2,
+    h2::{self as http2, Code},
     message::{Body, Method, RequestView, ResponseView, Version},
     net::{behind::Hold, channel::Side, stream::Stream},
     route::{Backend, Rule},
@@ -88,7 +87,9 @@ pub(super) async fn upgrade(
     if let Downstream::Http2(stream) = &mut conn.side {
         ledger.sent += view.head.len as u64;
         ledger.status = 200;
-        stream.grant(http2::write_response(&view, edits)?)?;
+        http2::write_response(&mut out, &view, edits);
+        stream.answer(&out, false)?;
+        out.clear();
     } else {
         let delivery = Delivery {
             body: Body::None,
@@ -110,8 +111,7 @@ pub(super) async fn upgrade(
             join(conn, state, ledger, cluster, stream).await
         }
         Upstream::Http2(stream) => {
-            let none = || gone(Failure::new(Cause::Internal, "a grant without a stream"));
-            let mut channel = stream.into_channel().ok_or_else(none)?;
+            let mut channel = stream.into_channel();
             let next = join(conn, state, ledger, cluster, Side::Channel(&mut channel)).await;
             // The tunnel saw no more than that its connection broke.
             ledger.failure = channel.guard().why().or(ledger.failure.take());
@@ -149,7 +149,8 @@ pub(super) async fn connect(
     }
     // RFC 9110 section 9.3.6: no framing fields in a 2xx to CONNECT.
     if let Downstream::Http2(stream) = &mut conn.side {
-        stream.grant(http2::own_response(200, b"", None)?)?;
+        http2::own_response(&mut out, 200, b"", None);
+        stream.answer(&out, false)?;
     } else {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n\r\n");
         reply::write_all(conn, &out).await.map_err(gone)?;
@@ -187,9 +188,9 @@ async fn join(
     upstream: Side<'_>,
 ) -> Result<Next, Stop> {
     let reset = if state.request.method == Method::Connect {
-        Reason::CONNECT_ERROR
+        Code::CONNECT_ERROR
     } else {
-        Reason::CANCEL
+        Code::CANCEL
     };
     let mut channel = conn.side.take_channel(reset);
     let up = std::mem::take(&mut state.downstream);

@@ -2,7 +2,6 @@
 
 use std::task::{Context, Poll};
 
-use http::Request;
 use outrigger_config::model::SendProxyProtocol;
 
 use super::{
@@ -52,12 +51,13 @@ pub(super) fn switches(conn: &Conn, state: &State) -> bool {
     forwarded::upgrade_allowed(&state.head, &state.request, &conn.listener.http.upgrades)
 }
 
-/// The request's head for a stream of an HTTP/2 connection.
+/// Appends the request's head as a header block, for a stream of an HTTP/2 connection.
 pub(super) fn request(
     conn: &Conn,
     state: &State,
     cluster: &Cluster,
-) -> Result<Request<()>, Failure> {
+    out: &mut Vec<u8>,
+) -> Result<http2::Written, Failure> {
     let view = RequestView {
         bytes: &state.head,
         head: &state.request,
@@ -66,12 +66,8 @@ pub(super) fn request(
     if upgrade {
         switch::check_key(&view)?;
     }
-    let scheme = if cluster.is_secured() {
-        http::uri::Scheme::HTTPS
-    } else {
-        http::uri::Scheme::HTTP
-    };
-    http2::write_request(&view, &state.edits, upgrade, host(&view, cluster), scheme)
+    let (host, secure) = (host(&view, cluster), cluster.is_secured());
+    http2::write_request(out, &view, &state.edits, upgrade, host, secure)
 }
 
 /// Lines up the body behind a head that was sent on a stream.

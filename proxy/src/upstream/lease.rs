@@ -1,25 +1,18 @@
 //! One HTTP/2 connection to an endpoint, and the place of a request's stream on it. Which connection
 //! a request gets, and what keeps one going, stands in `multiplexed`.
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use h2::{
-    SendStream,
-    client::{ResponseFuture, SendRequest},
-};
-use http::Request;
 use tokio::{sync::Notify, time::timeout};
 
 use super::pool::Pool;
 use crate::{
     cluster::Cluster,
     error::{Cause, Failure},
-    h2::{self as http2, Piece, Queue},
+    h2::{
+        Stream,
+        link::{Asks, Sender},
+    },
     timer::now,
     tls::End,
 };
@@ -27,7 +20,7 @@ use crate::{
 /// One HTTP/2 connection.
 pub(super) struct Link {
     pub(super) cluster: Arc<Cluster>,
-    pub(super) sender: RefCell<SendRequest<Piece>>,
+    pub(super) sender: Sender,
     /// Streams in use.
     pub(super) streams: Cell<u32>,
     /// Streams that were used, ever.
@@ -37,8 +30,6 @@ pub(super) struct Link {
     pub(super) idle_since: Cell<u64>,
     /// It gets no more streams.
     pub(super) leaving: Cell<bool>,
-    /// What payload for it is lined up in.
-    pub(super) queue: Queue,
     /// Why it ended, where that is known better than from what its streams see.
     pub(super) why: Cell<Option<Failure>>,
     pub(super) stage: Cell<Stage>,
@@ -67,22 +58,14 @@ impl Link {
         self.staged.notify_waiters();
     }
 
-    /// Whether a stream may be opened now, or the connection is broken. Without a system call.
-    ///
-    /// A stream that was given up counts for the endpoint until it has been told. One that takes its
-    /// place waits within h2 for that, which the connection's task does next.
-    pub(super) fn poll_room(&self) -> Poll<Result<(), h2::Error>> {
-        let mut sender = self.sender.borrow_mut();
-        let theirs = match sender.current_max_send_streams() {
-            http2::UNTOLD => 1,
-            told => told,
-        };
-        let limit = theirs.min(self.cluster.config.http2.max_streams as usize);
-        if self.leaving.get() || (self.streams.get() as usize) >= limit {
-            return Poll::Pending;
+    /// Whether a stream may be opened now. `None`: never again.
+    pub(super) fn has_room(&self) -> Option<bool> {
+        if self.leaving.get() || !self.sender.is_open() {
+            return None;
         }
-        // As nothing is sent by this sender itself, it says at once.
-        sender.poll_ready(&mut Context::from_waker(Waker::noop()))
+        let theirs = self.sender.max_streams().unwrap_or(1);
+        let most = theirs.min(self.cluster.config.http2.max_streams);
+        Some(self.streams.get() < most)
     }
 
     pub(super) fn is_spent(&self, now: u64) -> bool {
@@ -122,35 +105,19 @@ impl Lease {
             let detail = "the connection ended before the request was sent";
             return Err(Failure::new(Cause::UpstreamClosed, detail));
         }
-        let sender = link.sender.borrow();
-        Ok(sender.is_extended_connect_protocol_enabled())
+        Ok(link.sender.takes_tunnels())
     }
 
-    /// Sends a request's head. `end`: nothing follows.
+    /// Opens a stream with a request's header block. `end`: nothing follows.
     ///
     /// # Errors
     /// The connection takes no more requests: nothing was sent.
-    pub(crate) fn send(
-        &self,
-        request: Request<()>,
-        end: bool,
-    ) -> Result<(ResponseFuture, SendStream<Piece>), Failure> {
-        // A sender takes no request while its last one waits to be opened, and whoever asks it
-        // whether that is so is woken in place of the request itself. Each has one of its own.
-        let mut sender = self.link.sender.borrow().clone();
-        let sent = sender.send_request(request, end);
-        sent.map_err(|_| {
+    pub(crate) fn send(&self, block: &[u8], end: bool, asks: Asks) -> Result<Stream, Failure> {
+        self.link.sender.open(block, end, asks).ok_or_else(|| {
             self.pool.links.forget(&self.link);
-            Failure::new(
-                Cause::UpstreamClosed,
-                "the connection takes no more requests",
-            )
+            let detail = "the connection takes no more requests";
+            Failure::new(Cause::UpstreamClosed, detail)
         })
-    }
-
-    /// What payload for the connection is lined up in.
-    pub(crate) fn queue(&self) -> &Queue {
-        &self.link.queue
     }
 
     /// Why the connection ended, where we ended it.

@@ -8,9 +8,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::{Future, poll_fn},
-    pin::Pin,
-    rc::Rc,
+    future::poll_fn,
+    rc::{Rc, Weak},
     sync::Arc,
     task::Poll,
 };
@@ -27,9 +26,9 @@ use crate::{
     cluster::{Cluster, endpoint::Place},
     error::{Cause, Failure},
     h2::{
-        self as http2, Piece,
+        self as http2,
         abuse::Role,
-        io::{self, Bounds, Handle, Parts, link},
+        link::{Connection, End, Parts},
     },
     timer::now,
 };
@@ -159,13 +158,13 @@ impl Pool {
         let mut at = 0;
         loop {
             let link = Rc::clone(self.links.list.borrow().get(at)?);
-            match link.poll_room() {
-                Poll::Ready(Ok(())) if !link.is_spent(now) => {
+            match link.has_room() {
+                Some(true) if !link.is_spent(now) => {
                     link.requests.set(link.requests.get().saturating_add(1));
                     return Some(Lease::new(link, self));
                 }
-                Poll::Pending => at += 1,
-                Poll::Ready(_) => self.links.forget(&link),
+                Some(false) => at += 1,
+                _ => self.links.forget(&link),
             }
         }
     }
@@ -174,16 +173,16 @@ impl Pool {
     async fn establish(self: &Rc<Self>, want: &Want<'_>, place: Place) -> Result<Lease, Failure> {
         let _connecting = Connecting::begin(self);
         let dialed = self.dial(want).await?;
-        self.share(want, dialed, place).await
+        Ok(self.share(want, dialed, place))
     }
 
     /// Makes a connection one that requests share, and takes its first stream.
-    pub(super) async fn share(
+    pub(super) fn share(
         self: &Rc<Self>,
         want: &Want<'_>,
         dialed: Dialed<'_>,
         place: Place,
-    ) -> Result<Lease, Failure> {
+    ) -> Lease {
         let Dialed {
             stream,
             room,
@@ -193,20 +192,15 @@ impl Pool {
         } = dialed;
         let settings = &want.cluster.config.http2;
         let head = want.cluster.config.max_header_size.0 as u32;
-        let (io, handle) = link(Parts {
+        let connection = Connection::new(Parts {
             stream,
             first: &[],
             role: Role::Client,
-            bounds: Bounds::default(),
+            settings: http2::settings(settings, head, false),
             limits: &http2::of_endpoint(settings, head),
             spare: want.spare,
             behind: want.behind,
         });
-        let builder = http2::client_builder(settings, head);
-        // Sends our preface and settings, and waits for nothing.
-        let handshake = builder.handshake::<_, Piece>(io).await;
-        let (sender, connection) =
-            handshake.map_err(|_| Failure::new(Cause::BadResponse, "HTTP/2 handshake"))?;
         let standing = Standing {
             pool: Rc::clone(self),
             cluster: Arc::clone(want.cluster),
@@ -217,7 +211,7 @@ impl Pool {
         want.cluster.cells.at(want.worker).connections.inc();
         let link = Rc::new(Link {
             cluster: Arc::clone(want.cluster),
-            sender: RefCell::new(sender),
+            sender: connection.sender(),
             streams: Cell::new(0),
             requests: Cell::new(1),
             opened,
@@ -226,7 +220,6 @@ impl Pool {
             leaving: Cell::new(false),
             stage: Cell::new(Stage::New),
             staged: Notify::new(),
-            queue: handle.queue(),
             why: Cell::new(None),
         });
         tokio::task::spawn_local(drive(
@@ -234,10 +227,9 @@ impl Pool {
             Rc::downgrade(&link),
             standing,
             connection,
-            handle,
         ));
         self.links.list.borrow_mut().push(Rc::clone(&link));
-        Ok(Lease::new(link, self))
+        Lease::new(link, self)
     }
 }
 
@@ -260,74 +252,50 @@ impl Drop for Connecting<'_> {
 
 /// Drives a connection to its end. It ends by itself when nobody can open streams any more and the
 /// last one is done.
-async fn drive(
-    pool: Rc<Pool>,
-    link: std::rc::Weak<Link>,
-    standing: Standing,
-    mut connection: h2::client::Connection<io::Link, Piece>,
-    handle: Handle,
-) {
-    let windows = standing.cluster.config.http2.clone();
-    let mut bdp = http2::bdp(connection.ping_pong(), &windows);
-    let settings = standing.cluster.config.http2_keepalive.as_ref();
-    let mut keepalive = settings.map(Keepalive::new);
-    let (mut told, mut dead) = (false, false);
-    let result = poll_fn(|cx| {
-        let polled = Pin::new(&mut connection).poll(cx);
-        if polled.is_ready() {
-            return polled;
-        }
-        if !told && connection.max_concurrent_send_streams() != http2::UNTOLD {
+async fn drive(pool: Rc<Pool>, link: Weak<Link>, standing: Standing, mut connection: Connection) {
+    let config = &standing.cluster.config;
+    let mut bdp = http2::bdp(&config.http2);
+    let mut keepalive = config.http2_keepalive.as_ref().map(Keepalive::new);
+    let mut told = false;
+    let why = poll_fn(|cx| {
+        let turn = connection.poll_turn(cx);
+        if !told && connection.is_told() {
             told = true;
             if let Some(link) = link.upgrade() {
                 link.enter(Stage::Told);
             }
             pool.wake_all();
         }
-        let received = handle.take_received();
-        if let Some(bdp) = &mut bdp
-            && let Some(window) = bdp.poll(cx, received, now)
-        {
-            connection.set_target_window_size(window.max(http2::connection_window(&windows)));
-            // Fails where the last change is not acknowledged yet; the next one says more.
-            let _ = connection.set_initial_window_size(window);
-            cx.waker().wake_by_ref();
+        if let Poll::Ready(end) = turn {
+            connection.say_last(cx);
+            return Poll::Ready(why(end));
         }
+        let heard = bdp.turn(&connection, now);
         if let Some(keepalive) = &mut keepalive
-            && let Poll::Ready(silence) = keepalive.poll(cx, received > 0)
+            && let Poll::Ready(silence) = keepalive.poll(cx, heard)
         {
-            match (silence, &mut bdp) {
-                (Silence::Ask, Some(bdp)) => bdp.probe(),
-                (Silence::Ask, None) => {}
-                (Silence::GiveUp, _) => {
-                    dead = true;
-                    return Poll::Ready(Ok(()));
+            match silence {
+                Silence::Ask => {
+                    connection.ask();
+                }
+                Silence::GiveUp => {
+                    return Poll::Ready(Some(Failure::from(Cause::Http2KeepaliveTimeout)));
                 }
             }
         }
-        if let Poll::Ready(Err(_)) = handle.poll_flush_turn(cx)
+        if let Poll::Ready(Err(_)) = connection.poll_flush(cx)
             && let Some(link) = link.upgrade()
         {
             // What came before is still read, and behind it the end.
             pool.links.forget(&link);
         }
-        // What was told to the endpoint just now may have made room.
+        // A stream that ended may have made room.
         pool.wake_one();
-        match handle.flood() {
-            Some(_) => Poll::Ready(Ok(())),
-            None => Poll::Pending,
-        }
+        Poll::Pending
     })
     .await;
-    let why = if dead {
-        Some(Failure::from(Cause::Http2KeepaliveTimeout))
-    } else {
-        why(&handle, result.as_ref().err())
-    };
     if let Some(failure) = &why {
         tracing::warn!(cluster = %standing.cluster.name, %failure, "HTTP/2 connection to an endpoint was ended");
-    } else if let Err(error) = &result {
-        tracing::debug!(cluster = %standing.cluster.name, %error, "HTTP/2 connection to an endpoint ended");
     }
     if let Some(link) = link.upgrade() {
         // Streams see no more than that their connection broke.
@@ -335,14 +303,12 @@ async fn drive(
         pool.links.forget(&link);
         link.enter(Stage::Ended);
     }
+    drop(connection);
     drop(standing);
     pool.wake_all();
 }
 
 /// Why we ended a connection.
-fn why(handle: &Handle, error: Option<&h2::Error>) -> Option<Failure> {
-    if let Some(flood) = handle.flood() {
-        return Some(Failure::new(flood.cause(Role::Client), flood.detail()));
-    }
-    error.and_then(|error| handle.failure(error))
+fn why(end: End) -> Option<Failure> {
+    end.failure(Role::Client)
 }

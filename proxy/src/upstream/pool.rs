@@ -17,7 +17,7 @@ use crate::{
         endpoint::{Endpoint, Place, Places},
     },
     error::{Cause, Failure},
-    h2::io::Spare,
+    h2::link::Spare,
     net::{
         behind::Behind,
         connect::{ConnectOptions, connect},

@@ -109,7 +109,7 @@ impl Pools {
         let http2 = dialed.http2;
         pool.learned.set(Some(http2));
         if http2 {
-            pool.share(&want, dialed, place).await?;
+            drop(pool.share(&want, dialed, place));
         } else {
             let connection = Pool::own(&pool, &want, dialed, place);
             connection.release(now(), None, want.workers);

@@ -78,7 +78,7 @@ fn failures_of_ours_have_the_form_of_grpc() {
     );
     // A head that is refused before anything of it is believed.
     let answer = call(&mut client, "/s/m", &[("connection", "close")]);
-    assert_eq!(answer.reset, Some(code::PROTOCOL_ERROR));
+    assert_eq!(answer.get("grpc-status"), Some("13"), "{answer:?}");
     let answer = call(&mut client, "/s/m", &[("x", &"a".repeat(4_096))]);
     assert_eq!(answer.get("grpc-status"), Some("8"), "{answer:?}");
     // What is no call is answered as before.
@@ -95,6 +95,7 @@ fn failures_of_ours_have_the_form_of_grpc() {
         [
             (Some(503), Some(14), Some("destination_unavailable")),
             (Some(404), Some(12), Some("route_not_found")),
+            (Some(400), Some(13), Some("http_request_error")),
             (Some(431), Some(8), Some("request_header_too_large")),
             (Some(503), None, Some("destination_unavailable")),
             (Some(503), None, Some("destination_unavailable")),

@@ -27,9 +27,9 @@ fn cases(times: usize) -> Vec<(&'static str, Vec<Frame>)> {
         let stream = stream(n);
         [open(stream), Frame::reset(stream, code::CANCEL)]
     });
-    let provoked = (0..2 * times).map(|n| {
-        let block = request("GET", "/", &[("connection", "close")]);
-        Frame::headers(stream(n), block).end_stream()
+    let provoked = (0..2 * times).flat_map(|n| {
+        let stream = stream(n);
+        [open(stream), Frame::window_update(stream, 0)]
     });
     vec![
         ("http2_resets: RATE", resets.collect()),

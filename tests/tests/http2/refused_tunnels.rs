@@ -153,7 +153,7 @@ clusters: [{{ name: back, endpoints: ['{}'] }}]",
     // Who was not told that it may must not ask.
     let mut client = Client::connect(proxy.listener("none"));
     let refused = ask(&mut client, websocket_block());
-    assert_eq!(refused.reset, Some(code::PROTOCOL_ERROR), "{refused:?}");
+    assert_eq!(refused.status(), 501, "{refused:?}");
     assert_eq!(client.settings.get(&OFFER.0), None);
     assert_eq!(upstream.count(), 0);
 }

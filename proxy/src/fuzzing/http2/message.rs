@@ -1,65 +1,41 @@
-//! Messages of HTTP/2 out of lines, `name: value`, with their pseudo-header fields: built as the
-//! `h2` crate builds them, only that what this crate refuses is not all refused here.
+//! Messages of HTTP/2 out of lines, `name: value`, with their pseudo-header fields, as our decoder
+//! hands them over.
 
-use std::collections::BTreeMap;
+use crate::h2::{Block, hpack::Decoder};
 
-use h2::ext::Protocol;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request,
-    response,
-    uri::{self, Authority, PathAndQuery, Scheme},
-};
-
-/// Pseudo-header fields by name, and the others.
-pub(super) type Message<'a> = (BTreeMap<&'a [u8], &'a [u8]>, HeaderMap);
-
-pub(super) fn lines(data: &[u8]) -> Option<Message<'_>> {
-    let (mut pseudo, mut map) = (BTreeMap::new(), HeaderMap::new());
+/// What is decoded of a block that has these lines as literals; `None` where one is none.
+pub(super) fn block(data: &[u8]) -> Option<Block> {
+    let mut bytes = Vec::new();
     for line in data.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
         let colon = 1 + line.get(1..)?.windows(2).position(|two| two == b": ")?;
-        let (name, value) = (&line[..colon], &line[colon + 2..]);
-        if name.starts_with(b":") {
-            if !map.is_empty() || pseudo.insert(name, value).is_some() {
-                return None;
+        bytes.push(0);
+        string(&mut bytes, &line[..colon]);
+        string(&mut bytes, &line[colon + 2..]);
+    }
+    Some(decoded(&bytes))
+}
+
+/// What is in a block that was written.
+pub(super) fn decoded(bytes: &[u8]) -> Block {
+    let mut block = Block::new();
+    block.reset(1 << 20);
+    let decoded = Decoder::new(4_096).decode(bytes, &mut block);
+    decoded.expect("literals, and entries of the static table");
+    block
+}
+
+/// A string behind its length (RFC 7541 section 5).
+fn string(bytes: &mut Vec<u8>, string: &[u8]) {
+    match string.len().checked_sub(127) {
+        None => bytes.push(string.len() as u8),
+        Some(mut rest) => {
+            bytes.push(127);
+            while rest >= 128 {
+                bytes.push(rest as u8 | 128);
+                rest >>= 7;
             }
-        } else {
-            let name = HeaderName::from_lowercase(name).ok()?;
-            map.append(name, HeaderValue::from_bytes(value).ok()?);
+            bytes.push(rest as u8);
         }
     }
-    Some((pseudo, map))
-}
-
-pub(super) fn request_parts(data: &[u8]) -> Option<request::Parts> {
-    let (mut pseudo, map) = lines(data)?;
-    let mut take = |name: &[u8]| pseudo.remove(name);
-    let mut out = Request::new(());
-    *out.method_mut() = Method::from_bytes(take(b":method")?).ok()?;
-    let mut uri = uri::Parts::default();
-    if let Some(authority) = take(b":authority") {
-        uri.authority = Some(Authority::try_from(authority).ok()?);
-    }
-    if let Some(path) = take(b":path") {
-        uri.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
-    }
-    if let Some(scheme) = take(b":scheme") {
-        let scheme = Scheme::try_from(scheme).ok()?;
-        // The crate forgets it where there is no authority.
-        uri.scheme = uri.authority.is_some().then_some(scheme);
-    }
-    if let Some(protocol) = take(b":protocol") {
-        let protocol = Protocol::from(std::str::from_utf8(protocol).ok()?);
-        out.extensions_mut().insert(protocol);
-    }
-    *out.uri_mut() = Uri::from_parts(uri).ok()?;
-    *out.headers_mut() = map;
-    Some(out.into_parts().0)
-}
-
-pub(super) fn response_parts(data: &[u8]) -> Option<response::Parts> {
-    let (pseudo, map) = lines(data)?;
-    let mut out = Response::new(());
-    *out.status_mut() = StatusCode::from_bytes(pseudo.get(b":status".as_slice())?).ok()?;
-    *out.headers_mut() = map;
-    Some(out.into_parts().0)
+    bytes.extend_from_slice(string);
 }

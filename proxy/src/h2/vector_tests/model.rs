@@ -104,7 +104,6 @@ pub(super) enum Given {
 pub(super) enum Verdict {
     Accept,
     Refuse,
-    Reset,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

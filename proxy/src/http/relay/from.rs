@@ -9,7 +9,6 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use h2::RecvStream;
 use tokio::io::AsyncReadExt;
 
 use super::{
@@ -20,17 +19,15 @@ use super::{
     Relay, SMALL,
 };
 use crate::{
+    error::Failure,
     h1::{Decoder, Step},
-    h2 as http2,
+    h2::{self as http2, Gone},
     net::{buffer::Buffer, stream::Stream},
 };
 
 /// Reads of a body that HTTP/1 carries, and of one that keeps filling them.
 const READ: usize = 16_384;
 const BULK: usize = 65_536;
-/// What an HTTP/2 sender may send on a stream at first. Of windows that grew as much is counted
-/// as came.
-const FIRST_WINDOW: usize = 65_535;
 
 /// How the body comes.
 pub(super) enum From {
@@ -62,12 +59,7 @@ impl From {
     /// sender may send before anything is acknowledged, or what was read ahead.
     pub(super) fn held(&self, source: &mut Source<'_>, waiting: usize) -> usize {
         match (self, source) {
-            (Self::Http2, Source::Http2(recv)) => {
-                let flow = recv.flow_control();
-                let used = flow.used_capacity();
-                let may_come = usize::try_from(flow.available_capacity()).unwrap_or(0);
-                used.max((used + may_come).min(FIRST_WINDOW))
-            }
+            (Self::Http2, Source::Http2(stream)) => stream.may_hold(),
             (Self::Http1 { raw, .. }, _) => waiting + raw.capacity(),
             (Self::Http2, _) => waiting,
         }
@@ -142,10 +134,11 @@ impl Relay {
                     }
                     Step::End { skip, trailers } => {
                         let section = trailers.of(raw);
-                        let map = http2::write_trailers(section, &self.limits, self.from_upstream)
-                            .map_err(Broken::Framing)?;
-                        self.grpc_status = http2::grpc_status(&map);
-                        self.trailers = (!map.is_empty()).then_some(map);
+                        let (block, status) =
+                            http2::write_trailers(section, &self.limits, self.from_upstream)
+                                .map_err(Broken::Framing)?;
+                        self.grpc_status = status;
+                        self.trailers = (!block.is_empty()).then_some(block);
                         raw.advance(skip);
                         self.ended = true;
                         Poll::Ready(Ok(()))
@@ -177,42 +170,46 @@ impl Relay {
     fn poll_frames(
         &mut self,
         cx: &mut Context<'_>,
-        recv: &mut RecvStream,
+        stream: &mut http2::Stream,
     ) -> Poll<Result<(), Broken>> {
-        if self.owed > 0 {
-            // Fails only where the stream is gone, and then reading says so.
-            let _ = recv.flow_control().release_capacity(self.owed);
-            self.owed = 0;
-        }
-        match ready!(recv.poll_data(cx)) {
-            Some(Ok(piece)) => {
-                self.owed = piece.len();
-                self.ended = recv.is_end_stream();
-                self.accept(piece).map_err(Broken::Framing)?;
-                if self.ended {
-                    self.end_http1();
-                }
-                Poll::Ready(Ok(()))
+        stream.release(std::mem::take(&mut self.owed));
+        if let Some(piece) = ready!(stream.poll_data(cx)).map_err(reset)? {
+            self.owed = piece.len();
+            self.ended = stream.is_read();
+            self.accept(piece).map_err(Broken::Framing)?;
+            if self.ended {
+                self.end_http1();
             }
-            Some(Err(error)) => Poll::Ready(Err(reset(&error))),
-            None => {
-                let trailers = ready!(recv.poll_trailers(cx)).map_err(|error| reset(&error))?;
-                if let Some(trailers) = trailers {
-                    self.take_trailers(trailers).map_err(Broken::Framing)?;
-                } else {
-                    self.end_http1();
-                }
-                self.ended = true;
-                Poll::Ready(Ok(()))
-            }
+            return Poll::Ready(Ok(()));
         }
+        let trailers = stream.trailers(|block| self.take_trailers(block));
+        match trailers {
+            Some(taken) => taken.map_err(Broken::Framing)?,
+            None => self.end_http1(),
+        }
+        self.ended = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn take_trailers(&mut self, trailers: &http2::Block) -> Result<(), Failure> {
+        self.grpc_status = http2::grpc_status(trailers);
+        if let Some(out) = self.to.trailers() {
+            return http2::read_trailers(trailers, &self.limits, self.from_upstream, out);
+        }
+        if self.goes_to(Carrier::Http2) {
+            let block = http2::pass_trailers(trailers, &self.limits, self.from_upstream)?;
+            self.trailers = (!block.is_empty()).then_some(block);
+        }
+        Ok(())
     }
 }
 
 /// With the sender's own word on it. What ended its connection says nothing of the stream.
-fn reset(error: &h2::Error) -> Broken {
-    let said = error.is_reset() && error.is_remote();
-    Broken::Reset(said.then(|| error.reason()).flatten())
+fn reset(gone: Gone) -> Broken {
+    Broken::Reset(match gone {
+        Gone::Reset(code) => Some(code),
+        _ => None,
+    })
 }
 
 /// Reads into the free end of `raw`, more at once for a body that keeps filling it.

@@ -8,8 +8,6 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use h2::SendStream;
-use http::HeaderMap;
 use tokio::io::AsyncWrite;
 
 use super::{
@@ -22,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Cause, Failure},
-    h2::{self as http2, Piece, Queue},
+    h2,
     message::Body,
     net::stream::Stream,
 };
@@ -99,6 +97,21 @@ impl To {
         }
     }
 
+    /// Where lines of trailers are written to, behind the last chunk, if they are to be.
+    pub(super) fn trailers(&mut self) -> Option<&mut Vec<u8>> {
+        match self {
+            Self::Http1 {
+                encoding: Encoding::Chunked,
+                out,
+                ..
+            } => {
+                out.extend_from_slice(b"0\r\n");
+                Some(out)
+            }
+            _ => None,
+        }
+    }
+
     /// What was lent goes back.
     pub(super) fn into_lent(self) -> Vec<u8> {
         match self {
@@ -123,23 +136,6 @@ impl Relay {
                 *tail = b"\r\n0\r\n\r\n";
             }
         }
-    }
-
-    pub(super) fn take_trailers(&mut self, mut trailers: HeaderMap) -> Result<(), Failure> {
-        self.grpc_status = http2::grpc_status(&trailers);
-        match &mut self.to {
-            To::Http1 { encoding, out, .. } => {
-                if *encoding == Encoding::Chunked {
-                    out.extend_from_slice(b"0\r\n");
-                    http2::read_trailers(&trailers, &self.limits, self.from_upstream, out)?;
-                }
-            }
-            To::Http2 { .. } => {
-                http2::keep_allowed(&mut trailers, &self.limits, self.from_upstream)?;
-                self.trailers = (!trailers.is_empty()).then_some(trailers);
-            }
-        }
-        Ok(())
     }
 
     /// Lines a piece up to be handed over.
@@ -190,7 +186,7 @@ impl Relay {
         }
         match (&mut self.to, sink) {
             (To::Http1 { .. }, Sink::Http1(stream)) => self.poll_write(cx, stream),
-            (To::Http2 { .. }, Sink::Http2(send, queue)) => self.poll_send(cx, send, queue),
+            (To::Http2 { .. }, Sink::Http2(stream)) => self.poll_send(cx, stream),
             _ => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
@@ -234,32 +230,16 @@ impl Relay {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        send: &mut SendStream<Piece>,
-        queue: &Queue,
-    ) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &Context<'_>, stream: &mut h2::Stream) -> Poll<io::Result<()>> {
         let To::Http2 { closed, sent } = &mut self.to else {
             return Poll::Ready(Ok(()));
         };
         while !self.payload.is_empty() {
-            send.reserve_capacity(self.payload.len());
-            if send.capacity() == 0 {
-                match ready!(send.poll_capacity(cx)) {
-                    Some(Ok(_)) => continue,
-                    Some(Err(error)) => return Poll::Ready(Err(broken_pipe(error))),
-                    None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-                }
-            }
-            let room = send.capacity().min(self.payload.len());
+            let room = ready!(stream.poll_room(cx, self.payload.len())).map_err(broken_pipe)?;
             let piece = self.payload.split_to(room);
             sent.keep(&piece, &self.behind);
-            let Some(piece) = queue.piece(piece) else {
-                return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
-            };
             let last = self.ended && self.payload.is_empty() && self.trailers.is_none();
-            send.send_data(piece, last).map_err(broken_pipe)?;
+            stream.send(piece, last).map_err(broken_pipe)?;
             self.touched = true;
             self.progressed = true;
             *closed |= last;
@@ -268,9 +248,9 @@ impl Relay {
             match self.trailers.take() {
                 Some(trailers) => {
                     sent.forget();
-                    send.send_trailers(trailers).map_err(broken_pipe)?;
+                    stream.send_head(&trailers, true).map_err(broken_pipe)?;
                 }
-                None => send.send_data(Piece::empty(), true).map_err(broken_pipe)?,
+                None => stream.send(Bytes::new(), true).map_err(broken_pipe)?,
             }
             self.touched = true;
             *closed = true;
@@ -279,6 +259,6 @@ impl Relay {
     }
 }
 
-fn broken_pipe(error: h2::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, error)
+fn broken_pipe(_: h2::Gone) -> io::Error {
+    io::ErrorKind::BrokenPipe.into()
 }
